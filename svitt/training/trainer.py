@@ -1,0 +1,114 @@
+"""The training loop, on Hugging Face Accelerate: checkpoints, exact resumption, a log, a progress bar.
+
+The batch of a step is a function of the step number, so a run that is killed and started again sees
+the batches that an unbroken run would have seen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from svitt.config import TrainConfig
+from svitt.training import checkpoint
+
+Batch = Mapping[str, Any]
+LOG = "log.jsonl"
+
+
+def learning_rate_factor(step: int, config: TrainConfig) -> float:
+    """Linear warm-up to 1, then a cosine to ``final_rate`` at the last step."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    span = max(1, config.steps - config.warmup_steps)
+    cosine = (1 + math.cos(math.pi * min(1.0, (step - config.warmup_steps) / span))) / 2
+    return config.final_rate + (1 - config.final_rate) * cosine
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay on matrices only: vectors, scalars and biases are left out, as in the release."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+class TrainingLog:
+    """Append-only JSON lines: an ``event`` line whenever a run begins or goes on, then one a step."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """All entries; of a step that ran twice, after a kill, both."""
+        return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+
+    def losses(self) -> dict[int, float]:
+        """Loss by step (from 0), the last value where a step ran twice."""
+        return {entry["step"]: entry["loss"] for entry in self.read() if "loss" in entry}
+
+
+def train(
+    model: nn.Module,
+    batch_at: Callable[[int], Batch],
+    loss_of: Callable[[nn.Module, Batch], Tensor],
+    config: TrainConfig,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    progress: bool = True,
+    title: str = "train",
+) -> nn.Module:
+    """Trains ``model`` in place and returns it in evaluation mode, on ``device``.
+
+    batch_at: step -> batch, a pure function of the step. loss_of: (model, batch) -> scalar loss.
+    folder: holds the log and the checkpoints; a checkpoint found there is gone on from.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.mixed_precision)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(model, config.weight_decay), lr=config.learning_rate, betas=config.betas
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, config))
+    prepared, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
+    log, first = TrainingLog(folder / LOG), 0
+    if (found := checkpoint.newest(folder)) is not None:
+        checkpoint.load(accelerator, found[0])
+        first = found[1]
+    log.write({"event": "resume" if first else "begin", "step": first})
+    prepared.train()
+    bar = tqdm(range(first, config.steps), initial=first, total=config.steps, desc=title, disable=not progress)
+    for step in bar:
+        began = time.process_time()
+        loss = loss_of(prepared, batch_at(step))
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(prepared.parameters(), config.clip_norm)
+        rate = schedule.get_last_lr()[0]
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        value = loss.item()
+        log.write({"step": step, "loss": value, "rate": rate, "cpu_seconds": time.process_time() - began})
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss of step {step} in {folder} is {value}; lower the learning rate")
+        if step % 20 == 0:
+            bar.set_postfix(loss=f"{value:.3f}", refresh=False)
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+            checkpoint.save(accelerator, folder, step + 1)
+    unwrapped: nn.Module = accelerator.unwrap_model(prepared)
+    accelerator.free_memory()
+    return unwrapped.eval()

@@ -1,0 +1,121 @@
+"""``svitt claims``: print the ledger, or check that files, code, rules and verdicts still agree."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from pathlib import Path
+
+from svitt.config import nearest
+from svitt.errors import ConfigError
+from svitt.ledger.check import check, record_files, staleness, write_snapshot
+from svitt.ledger.claims import PAPERS, claims_file, load_claims
+from svitt.ledger.record import read_record
+from svitt.ledger.text import (
+    command_text,
+    commit_text,
+    detectable_text,
+    effect_text,
+    hardware_text,
+    requirement_text,
+    seeds_text,
+)
+from svitt.ledger.verdicts import Row, Verdict, ledger
+from svitt.ledger.workspace import project_root
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("ids", nargs="*", metavar="ID", help="claims to print (default: all)")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="results folder (default: data/results)")
+    parser.add_argument("--paper", choices=PAPERS, help="only the claims of one source")
+    parser.add_argument("--verdict", metavar="V", help="only rows with that verdict, e.g. 'supported'")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument(
+        "--check",
+        action="store_true",
+        help="recompute every verdict from the raw outcomes; exit 1 on a missing, edited or stale file, a "
+        "changed rule or a verdict that differs from verdicts.json",
+    )
+    action.add_argument("--write", action="store_true", help="write the verdicts to <results>/verdicts.json")
+
+
+def call(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit status."""
+    root = project_root()
+    claims = load_claims(claims_file(root))
+    results: Path = args.results or root / "data" / "results"
+    if args.results is not None and not results.is_dir():
+        raise ConfigError(f"--results {results} is no folder; give one with <scale>/<chapter>/seed<k>.json")
+    unknown = [name for name in args.ids if name not in {claim.id for claim in claims}]
+    if unknown:
+        raise ConfigError(f"unknown claim {unknown[0]!r}; {nearest(unknown[0], [c.id for c in claims])}")
+    verdicts = [str(verdict) for verdict in Verdict]
+    if args.verdict is not None and args.verdict not in verdicts:
+        raise ConfigError(f"unknown verdict {args.verdict!r}; {nearest(args.verdict, verdicts)}")
+    if args.check:
+        problems = check(claims, results)
+        for problem in problems:
+            print(f"- {problem}", file=sys.stderr)
+        count = len(record_files(results))
+        print(
+            f"{len(claims)} claims, {count} records in {results}: "
+            + (f"{len(problems)} problems" if problems else "all agree")
+        )
+        return 1 if problems else 0
+    rows = ledger(claims, results)
+    if args.write:
+        print(f"wrote {write_snapshot(rows, results)}")
+        return 0
+    stale = staleness(read_record(path) for path in record_files(results))
+    shown = [row for row in rows if _wanted(row, args)]
+    blocks = [row_text(row, stale.get(row.claim.chapter, [])) for row in shown]
+    print("\n".join([*blocks, f"{len(shown)} of {len(rows)} claims; results in {results}"]))
+    return 0
+
+
+def _wanted(row: Row, args: argparse.Namespace) -> bool:
+    verdicts = {str(row.mechanism.verdict), str(row.source_setting.verdict)}
+    return (
+        (not args.ids or row.claim.id in args.ids)
+        and (args.paper is None or args.paper in row.claim.sources)
+        and (args.verdict is None or args.verdict in verdicts)
+    )
+
+
+def row_text(row: Row, stale: list[str]) -> str:
+    """A claim as lines of at most 110 characters."""
+    claim = row.claim
+    lines = [f"{claim.id}  ({', '.join(claim.sources)}; {claim.chapter})"]
+
+    def add(label: str, text: str) -> None:
+        indent = " " * 20
+        lines.extend(
+            textwrap.wrap(f"  {label:<18}{text}", 110, subsequent_indent=indent, break_long_words=False)
+        )
+
+    add("claim", claim.statement)
+    add("source's figure", claim.reported_text)
+    for label, judgement in (("mechanism", row.mechanism), ("source setting", row.source_setting)):
+        reason = judgement.reason
+        if judgement.verdict == Verdict.INCONCLUSIVE and (seen := detectable_text(judgement)):
+            reason = f"{reason}; {seen}" if reason else seen
+        add(label, f"{judgement.verdict}" + (f": {reason}" if reason else ""))
+        if judgement.measurement is not None:
+            for part in judgement.measurement.parts:
+                contrast = part.part.contrast
+                need = requirement_text(contrast, part.part.test)
+                add("  effect", f"{effect_text(part)}  {contrast.name} (to show: {need})")
+            if judgement.verdict != Verdict.TOO_SMALL:
+                add("  p", f"{judgement.p:.2g}, after Holm {judgement.p_adjusted:.2g}")
+        if judgement.records:
+            add(
+                "  runs",
+                f"scale {judgement.scale}, seeds {seeds_text(judgement.seeds)}, commit "
+                f"{commit_text(judgement.records)}, {hardware_text(judgement.records)}",
+            )
+    if stale:
+        add("stale", f"changed since the runs: {', '.join(stale)}")
+    add("command", command_text(claim, row.mechanism))
+    return "\n".join(lines) + "\n"

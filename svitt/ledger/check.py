@@ -1,0 +1,203 @@
+"""``svitt claims --check``: do the recorded files, the code, the rules and the verdicts still agree?"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from svitt.errors import ConfigError, RecordError
+from svitt.ledger.claims import Claim
+from svitt.ledger.outcomes import outcomes_path, write_atomically
+from svitt.ledger.record import Record, read_outcomes, read_record
+from svitt.ledger.runs import code_hash
+from svitt.ledger.verdicts import SMOKE, Judgement, Row, ledger
+
+SNAPSHOT = "verdicts.json"
+CodeHash = Callable[[str], tuple[str, dict[str, str]]]
+
+
+def entry_module(chapter: str) -> str:
+    """The experiment module of a chapter: 01_frame_shuffle -> svitt.experiments.frame_shuffle."""
+    return "svitt.experiments." + chapter.partition("_")[2]
+
+
+def stale_modules(record: Record, current: dict[str, str]) -> list[str]:
+    """Modules changed, added to or gone from the imports of the experiment since the record was made."""
+    names = sorted(record.modules.keys() | current.keys())
+    return [name for name in names if record.modules.get(name) != current.get(name)]
+
+
+def record_files(results: Path) -> list[Path]:
+    """All record files below ``results``: <scale>/<chapter>/*.json, sorted."""
+    return sorted(path for path in results.glob("*/*/*.json") if path.parent.parent.name != "benchmarks")
+
+
+def staleness(records: Iterable[Record], hashes: CodeHash = code_hash) -> dict[str, list[str]]:
+    """Chapter -> the modules by which any of its records is stale; chapters that are current are left out."""
+    stale: dict[str, list[str]] = {}
+    current: dict[str, tuple[str, dict[str, str]]] = {}
+    for record in records:
+        if record.chapter not in current:
+            try:
+                current[record.chapter] = hashes(entry_module(record.chapter))
+            except ConfigError:  # no such module any more: reported as gone
+                current[record.chapter] = "", {}
+        code, modules = current[record.chapter]
+        if record.code_hash != code:
+            found = stale_modules(record, modules) or [entry_module(record.chapter)]
+            stale[record.chapter] = sorted({*stale.get(record.chapter, []), *found})
+    return stale
+
+
+def _judgement(judgement: Judgement) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "verdict": str(judgement.verdict),
+        "reason": judgement.reason,
+        "scale": judgement.scale,
+        "seeds": list(judgement.seeds),
+    }
+    if judgement.measurement is not None:
+        data |= {"p": judgement.p, "p_adjusted": judgement.p_adjusted}
+        data["effects"] = [
+            {
+                "name": part.part.contrast.name,
+                "per_seed": list(part.per_seed),
+                "interval": None if part.interval is None else [part.interval.low, part.interval.high],
+            }
+            for part in judgement.measurement.parts
+        ]
+    return data
+
+
+def snapshot(rows: Iterable[Row], results: Path) -> dict[str, Any]:
+    """What ``verdicts.json`` holds: every verdict with its numbers, and the records they rest on."""
+    return {
+        "claims": {
+            row.claim.id: {
+                "mechanism": _judgement(row.mechanism),
+                "source_setting": _judgement(row.source_setting),
+            }
+            for row in rows
+        },
+        "records": {
+            path.relative_to(results).as_posix(): read_record(path).content_sha256
+            for path in record_files(results)
+        },
+    }
+
+
+def write_snapshot(rows: Iterable[Row], results: Path) -> Path:
+    """Writes ``<results>/verdicts.json``, which ``check`` compares with later."""
+    results.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(snapshot(rows, results), indent=1, sort_keys=True, allow_nan=False) + "\n"
+    write_atomically(results / SNAPSHOT, text.encode())
+    return results / SNAPSHOT
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equal up to the last digits of floats, which another version of scipy may round differently."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9)
+    return bool(a == b)
+
+
+def _check_files(results: Path, problems: list[str]) -> list[Record]:
+    records = []
+    for path in record_files(results):
+        try:
+            record = read_record(path)
+            read_outcomes(path)
+        except RecordError as error:
+            problems.append(str(error))
+            continue
+        records.append(record)
+        if record.scale != SMOKE and record.dirty:
+            problems.append(
+                f"{path} was recorded from a tree with uncommitted changes; commit, record it again"
+            )
+    expected = {outcomes_path(path) for path in record_files(results)}
+    for path in sorted(set(results.glob("*/*/*.outcomes.json.gz")) - expected):
+        problems.append(
+            f"{path} has no record beside it; the seed's JSON is missing: restore it or run the seed"
+        )
+    return records
+
+
+def _check_records(records: list[Record], claims: dict[str, Claim], problems: list[str]) -> None:
+    first: dict[tuple[str, str], Record] = {}
+    for record in records:
+        where = f"{record.scale}/{record.chapter}/seed{record.seed}.json"
+        other = first.setdefault((record.scale, record.chapter), record)
+        if record.parameters != other.parameters:
+            problems.append(f"{where} has other parameters than seed {other.seed}; record both again")
+        for claim_id, recorded in record.rule_hashes.items():
+            claim = claims.get(claim_id)
+            rule = claim.rule_at(record.scale) if claim else None
+            if claim is None or rule is None:
+                problems.append(f"{where}: claim {claim_id!r} has no rule any more; restore it, record again")
+            elif claim.chapter != record.chapter:
+                problems.append(f"{where}: claim {claim_id!r} belongs to chapter {claim.chapter}")
+            elif recorded != rule.hash:
+                problems.append(
+                    f"{where}: claim {claim_id!r} was recorded under rule {recorded}, and its rule is now "
+                    f"{rule.hash}; restore the rule, or delete the record and run the chapter again"
+                )
+
+
+def _check_snapshot(rows: list[Row], results: Path, problems: list[str]) -> None:
+    path = results / SNAPSHOT
+    if not path.is_file():
+        if record_files(results):
+            problems.append(f"{path} is missing; write it with `svitt claims --write`")
+        return
+    try:
+        stored = json.loads(path.read_bytes())
+        stored_claims, stored_records = dict(stored["claims"]), dict(stored["records"])
+    except (ValueError, KeyError, TypeError) as error:
+        problems.append(f"{path} is damaged ({error}); write it anew with `svitt claims --write`")
+        return
+    # A round trip, so that both sides hold what JSON can.
+    now = json.loads(json.dumps(snapshot(rows, results)))
+    for name in sorted(stored_records.keys() | now["records"].keys()):
+        if name not in now["records"]:
+            problems.append(f"{results / name} is missing, and {SNAPSHOT} rests on it; restore it from git")
+        elif stored_records.get(name) != now["records"][name]:
+            what = "is new" if name not in stored_records else "differs from the one judged"
+            problems.append(f"{results / name} {what}; `svitt claims --write` judges it")
+    for name in sorted(stored_claims.keys() | now["claims"].keys()):
+        old, new = stored_claims.get(name), now["claims"].get(name)
+        if not _same(old, new):
+            verdicts = [
+                data["mechanism"]["verdict"] if isinstance(data, dict) else "absent" for data in (old, new)
+            ]
+            problems.append(
+                f"claim {name!r}: {SNAPSHOT} says {verdicts[0]!r}, the raw outcomes give {verdicts[1]!r} "
+                "(or the numbers differ); see what changed, then `svitt claims --write`"
+            )
+
+
+def check(claims: list[Claim], results: Path, hashes: CodeHash = code_hash) -> list[str]:
+    """Every disagreement, one sentence each, naming file, module or claim; empty when all is well."""
+    problems: list[str] = []
+    records = _check_files(results, problems)
+    readable = len(records) == len(record_files(results))
+    _check_records(records, {claim.id: claim for claim in claims}, problems)
+    for chapter, modules in staleness(records, hashes).items():
+        scales = sorted({r.scale for r in records if r.chapter == chapter})
+        problems.append(
+            f"{chapter} (scales {', '.join(scales)}) is stale: {', '.join(modules)} changed since it was "
+            f"recorded; run `svitt run {chapter} --scale {scales[0]}` again"
+        )
+    if readable:
+        try:
+            _check_snapshot(ledger(claims, results), results, problems)
+        except RecordError as error:
+            problems.append(str(error))
+    return problems

@@ -1,0 +1,139 @@
+"""Verdict rules as data; ``measure.py`` evaluates them.
+
+A rule is one or more tests (all must hold) on contrasts: linear combinations, or ratios of two, of measures
+of the raw outcomes, evaluated once a seed. Guards are conditions without which the contrast means nothing (a
+baseline that beats chance, a model that never learnt); one that is not shown makes the verdict inconclusive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from svitt.ledger.outcomes import canonical
+
+# Part of every rule's hash: raised when the evaluation in measure.py changes its meaning.
+SEMANTICS = 1
+Unit = Literal["points", "ratio", "exponent"]
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Term(_Data):
+    """coefficient x measure of one outcome.
+
+    reduce: mean or median of all values; recall@k, the share of ranks (from 1) up to k; value, the one number
+    recorded; auc, the mean over the evaluations of a learning curve; slope, the least-squares slope of
+    log(outcome) on log(over).
+    """
+
+    outcome: str
+    reduce: str = "mean"
+    coefficient: float = 1.0
+    over: str | None = None
+
+    @field_validator("reduce")
+    @classmethod
+    def _known(cls, reduce: str) -> str:
+        if reduce not in ("mean", "median", "value", "auc", "slope") and not re.fullmatch(
+            r"recall@[1-9]\d*", reduce
+        ):
+            raise ValueError(f"{reduce!r}; allowed: mean, median, value, auc, slope, recall@K")
+        return reduce
+
+    @model_validator(mode="after")
+    def _slope_needs_over(self) -> Term:
+        if (self.reduce == "slope") != (self.over is not None):
+            raise ValueError("`over` names the abscissa of reduce: slope, and belongs to it only")
+        return self
+
+    @property
+    def per_clip(self) -> bool:
+        """Whether the last axis counts clips, which a bootstrap may draw anew."""
+        return self.reduce in ("mean", "median") or self.reduce.startswith("recall@")
+
+
+class Contrast(_Data):
+    """Sum of terms plus constant, divided by the sum of ``divided_by`` where that is given.
+
+    unit: points (differences of shares, shown x 100), ratio or exponent.
+    """
+
+    name: str
+    terms: tuple[Term, ...] = Field(min_length=1)
+    divided_by: tuple[Term, ...] = ()
+    constant: float = 0.0
+    unit: Unit = "points"
+
+
+class Test(_Data):
+    """superiority: the contrast is beyond ``margin``; noninferiority: not worse than 0 by ``margin``;
+    equivalence: within +- ``margin``. direction: the side on which the claim lies."""
+
+    __test__ = False  # not a test class of pytest
+
+    kind: Literal["superiority", "noninferiority", "equivalence"]
+    margin: float = 0.0
+    direction: Literal["greater", "less"] = "greater"
+
+    @model_validator(mode="after")
+    def _margin(self) -> Test:
+        if self.kind != "superiority" and self.margin <= 0:
+            raise ValueError(f"{self.kind} needs a margin above 0, given {self.margin}")
+        return self
+
+    @property
+    def bound(self) -> float:
+        """The value of the contrast that separates the verdicts (equivalence: the upper one)."""
+        sign = 1 if self.direction == "greater" else -1
+        return -sign * self.margin if self.kind == "noninferiority" else self.margin
+
+
+class Part(_Data):
+    contrast: Contrast
+    test: Test
+
+
+class Guard(_Data):
+    """Met when the 95% interval of the contrast lies within (low, high); None is open."""
+
+    contrast: Contrast
+    within: tuple[float | None, float | None]
+
+
+class Rule(_Data):
+    """What is judged, on how many seeds (0 to seeds - 1), at which scales.
+
+    why: the reasons for the margins. reading: what a supported verdict means, and what it does not. Both are
+    prose and stay out of the hash.
+    """
+
+    all_of: tuple[Part, ...] = Field(min_length=1)
+    guards: tuple[Guard, ...] = ()
+    seeds: int = Field(default=5, ge=2)
+    scales: tuple[str, ...] = ("cpu", "gpu")
+    clusters: str | None = None
+    why: str = ""
+    reading: str = ""
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits over everything that decides."""
+        data = self.model_dump(mode="json", exclude_defaults=True, exclude={"why", "reading"})
+        return hashlib.sha256(canonical([SEMANTICS, data])).hexdigest()[:16]
+
+    def contrasts(self) -> Iterator[Contrast]:
+        yield from (part.contrast for part in self.all_of)
+        yield from (guard.contrast for guard in self.guards)
+
+    def outcomes(self) -> set[str]:
+        """Names of the raw outcomes the rule reads."""
+        terms = [term for c in self.contrasts() for term in (*c.terms, *c.divided_by)]
+        names = {term.outcome for term in terms} | {term.over for term in terms if term.over}
+        return names | ({self.clusters} if self.clusters else set())

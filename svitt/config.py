@@ -86,7 +86,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 class EdgeSparsity:
     """Which key blocks a query block attends to, besides CLS (SViTT section 3.2).
 
-    num_local_blocks: odd window of blocks around the query block.
+    num_local_blocks: odd window of blocks around the query block; 0 leaves it out (a control).
     num_random_blocks: further blocks, drawn without repetition.
     block_size: tokens a block.
     redraw: draw the random blocks anew at every layer and training step (evaluation stays fixed).
@@ -106,7 +106,8 @@ class EdgeSparsity:
 
     def __post_init__(self) -> None:
         n = self.num_local_blocks
-        require(isinstance(n, int) and n >= 1 and n % 2 == 1, "num_local_blocks", n, "odd integers from 1")
+        odd = isinstance(n, int) and (n == 0 or (n >= 1 and n % 2 == 1))
+        require(odd, "num_local_blocks", n, "odd integers from 1, or 0 for none")
         n = self.num_random_blocks
         require(isinstance(n, int) and n >= 0, "num_random_blocks", n, "integers from 0")
         n = self.block_size
@@ -162,7 +163,9 @@ class TextConfig:
     def __post_init__(self) -> None:
         for name in ("vocab_size", "width", "depth", "num_heads", "max_length"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "integers from 1")
-        require(self.width % self.num_heads == 0, "width", self.width, f"multiples of num_heads {self.num_heads}")
+        require(
+            self.width % self.num_heads == 0, "width", self.width, f"multiples of num_heads {self.num_heads}"
+        )
 
 
 @dataclass(frozen=True)
@@ -238,14 +241,20 @@ class VideoEncoderConfig:
             f"multiples of patch_size = {self.patch_size}",
         )
         require(
-            self.width % self.num_heads == 0, "width", self.width, f"multiples of num_heads = {self.num_heads}"
+            self.width % self.num_heads == 0,
+            "width",
+            self.width,
+            f"multiples of num_heads = {self.num_heads}",
         )
         for field, kind in (("stem", Stem), ("position", Position), ("pooling", Pooling)):
             known = typing.get_args(kind)
             require(getattr(self, field) in known, field, getattr(self, field), ", ".join(known))
         n = self.patch_size
         require(
-            self.stem != "conv" or (n >= 2 and n & (n - 1) == 0), "patch_size", n, "powers of 2 with stem = 'conv'"
+            self.stem != "conv" or (n >= 2 and n & (n - 1) == 0),
+            "patch_size",
+            n,
+            "powers of 2 with stem = 'conv'",
         )
         for field in ("mlp_ratio", "position_scale", "norm_eps"):
             require(getattr(self, field) > 0, field, getattr(self, field), "numbers above 0")
@@ -255,7 +264,12 @@ class VideoEncoderConfig:
         require(0 <= self.drop_path < 1, "drop_path", self.drop_path, "0 <= drop_path < 1")
         if self.nodes is not None:
             last = max(self.nodes.prune_layers, default=-1)
-            require(last < self.depth, "nodes.prune_layers", self.nodes.prune_layers, f"below depth = {self.depth}")
+            require(
+                last < self.depth,
+                "nodes.prune_layers",
+                self.nodes.prune_layers,
+                f"below depth = {self.depth}",
+            )
 
     @property
     def grid(self) -> tuple[int, int, int]:

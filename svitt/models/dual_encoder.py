@@ -37,7 +37,9 @@ class DualEncoderConfig:
         require(self.frames in ("joint", "bag"), "frames", self.frames, "joint, bag")
         require(self.initial_scale > 0, "initial_scale", self.initial_scale, "above 0")
         if self.frames == "bag":
-            require(self.video.num_frames == 1, "video.num_frames", self.video.num_frames, "1 where frames = bag")
+            require(
+                self.video.num_frames == 1, "video.num_frames", self.video.num_frames, "1 where frames = bag"
+            )
 
 
 class DualEncoder(nn.Module):
@@ -53,7 +55,7 @@ class DualEncoder(nn.Module):
             torch.manual_seed(seed)
             self.video_projection = nn.Linear(config.video.width, config.embed_dim)
             self.text_projection = nn.Linear(config.text.width, config.embed_dim)
-        self.video_encoder = VideoEncoder(config.video, seed=seed)
+        self.video_encoder = VideoEncoder(config.video, torch.Generator().manual_seed(seed))
         self.text_encoder = TextEncoder(config.text, seed=seed)
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.initial_scale)))
 
@@ -76,6 +78,6 @@ class DualEncoder(nn.Module):
         """ids, mask: (B, L). Returns (B, embed_dim), L2-normalised."""
         return F.normalize(self.text_projection(self.text_encoder(ids, mask)[:, 0]), dim=-1)
 
-    def forward(self, clips: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Both embeddings, (B, embed_dim) each."""
-        return self.encode_video(clips), self.encode_text(ids, mask)
+    def forward(self, clips: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Both embeddings, (B, embed_dim) each, and the scale."""
+        return self.encode_video(clips), self.encode_text(ids, mask), self.scale

@@ -91,7 +91,9 @@ def train(
         first = found[1]
     log.write({"event": "resume" if first else "begin", "step": first})
     prepared.train()
-    bar = tqdm(range(first, config.steps), initial=first, total=config.steps, desc=title, disable=not progress)
+    bar = tqdm(
+        range(first, config.steps), initial=first, total=config.steps, desc=title, disable=not progress
+    )
     for step in bar:
         began = time.process_time()
         loss = loss_of(prepared, batch_at(step))
@@ -104,7 +106,9 @@ def train(
         value = loss.item()
         log.write({"step": step, "loss": value, "rate": rate, "cpu_seconds": time.process_time() - began})
         if not math.isfinite(value):
-            raise FloatingPointError(f"the loss of step {step} in {folder} is {value}; lower the learning rate")
+            raise FloatingPointError(
+                f"the loss of step {step} in {folder} is {value}; lower the learning rate"
+            )
         if step % 20 == 0:
             bar.set_postfix(loss=f"{value:.3f}", refresh=False)
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:

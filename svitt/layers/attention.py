@@ -1,0 +1,92 @@
+"""Multi-head self-attention over one CLS token and the patch tokens of all frames."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from svitt.layers.edges import EdgePattern
+from svitt.layers.position import Grid, RelativePosition, code_offset, table_rows
+from svitt.layers.sparse_attention import Backend, edge_attention
+
+
+def dense_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v by PyTorch's fused kernels.
+
+    q, k, v (B, h, N, d); bias broadcastable to (B, h, N, N). Returns (B, h, N, d).
+    """
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q.dtype))
+
+
+def reference_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The same, written out; returns the output (B, h, N, d) and the probabilities (B, h, N, N)."""
+    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+    if bias is not None:
+        scores = scores + bias
+    probabilities = scores.softmax(dim=-1)
+    return probabilities @ v, probabilities
+
+
+def cls_attention(q: Tensor, k: Tensor, position: RelativePosition | None = None) -> Tensor:
+    """Probabilities of the CLS query, token 0, over all keys: (B, h, N), from q, k (B, h, N, d).
+
+    In float32, or float64 for float64 inputs.
+    """
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    scores = (q[:, :, :1] @ k.transpose(-2, -1)).squeeze(2).to(dtype) * q.shape[-1] ** -0.5
+    if position is not None:
+        scores = scores + position.cls_row()
+    return scores.softmax(dim=-1)
+
+
+class SelfAttention(nn.Module):
+    """BEiT's attention: query and value have a bias, the key has none (it would change nothing).
+
+    grid: (T, H, W) of the relative position bias table; None has no bias table.
+    backend: of edge-sparse attention, see ``edge_attention``.
+    Key names are timm's: ``qkv``, ``q_bias``, ``v_bias``, ``relative_position_bias_table``, ``proj``.
+    """
+
+    k_bias: Tensor
+
+    def __init__(
+        self, width: int, num_heads: int, grid: Grid | None = None, backend: Backend = "auto"
+    ) -> None:
+        super().__init__()
+        self.num_heads, self.grid, self.backend = num_heads, grid, backend
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(width))
+        self.v_bias = nn.Parameter(torch.zeros(width))
+        self.register_buffer("k_bias", torch.zeros(width), persistent=False)
+        self.proj = nn.Linear(width, width)
+        table = None if grid is None else nn.Parameter(torch.zeros(table_rows(grid), num_heads))
+        self.relative_position_bias_table = table
+
+    def forward(
+        self,
+        x: Tensor,
+        codes: Tensor | None = None,
+        pattern: EdgePattern | None = None,
+        need_cls: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """x (B, N, D), CLS first; codes (N-1,) or (B, N-1), needed with a bias table; no pattern is dense.
+
+        Returns (B, N, D) and, if ``need_cls``, the CLS row of the attention (B, h, N).
+        """
+        batch, n, width = x.shape
+        bias = torch.cat([self.q_bias, self.k_bias, self.v_bias])
+        qkv = F.linear(x, self.qkv.weight, bias).view(batch, n, 3, self.num_heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, h, N, d) each
+        position = None
+        if self.relative_position_bias_table is not None and self.grid is not None:
+            if codes is None:
+                raise ValueError("attention with a relative position bias needs the codes of its tokens")
+            position = RelativePosition(self.relative_position_bias_table, codes, code_offset(self.grid))
+        row: Tensor | None
+        if pattern is None:
+            out = dense_attention(q, k, v, None if position is None else position.dense())
+            row = cls_attention(q, k, position) if need_cls else None
+        else:
+            out, row = edge_attention(q, k, v, pattern, position, backend=self.backend)
+        return self.proj(out.transpose(1, 2).reshape(batch, n, width)), row if need_cls else None

@@ -1,0 +1,142 @@
+"""Edge sparsity: which blocks of keys every block of queries may see (SViTT section 3.2).
+
+The patch tokens, CLS apart, are cut in sequence into blocks of ``block_size``; the last one may be
+short. A pattern is a value, a table of block numbers, drawn from a generator that the caller owns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from svitt.config import EdgeSparsity, require
+
+
+def num_blocks(num_tokens: int, block_size: int) -> int:
+    """Blocks that hold ``num_tokens`` patch tokens; the last may be short."""
+    return -(-num_tokens // block_size)
+
+
+def local_blocks(blocks: int, window: int) -> Tensor:
+    """(blocks, window) block numbers around each block; -1 beyond either end. ``window`` odd, or 0."""
+    offsets = torch.arange(window) - window // 2
+    table = torch.arange(blocks)[:, None] + offsets
+    return table.masked_fill((table < 0) | (table >= blocks), -1)
+
+
+def draw_blocks(blocks: int, window: int, num_random: int, generator: torch.Generator) -> Tensor:
+    """Draws a block table (blocks, key blocks): the local window, and random blocks beside it.
+
+    No block stands twice in a row. A row with fewer blocks, at the ends of the window or when there
+    are few blocks at all, ends in -1. Rows ascend.
+    """
+    require(window == 0 or window % 2 == 1, "num_local_blocks", window, "odd integers from 1, or 0 for none")
+    local = local_blocks(blocks, window)
+    draw = torch.rand(blocks, blocks, generator=generator)
+    inside = (torch.arange(blocks)[:, None] - torch.arange(blocks)).abs() <= window // 2
+    draw.masked_fill_(inside & (window > 0), -1.0)
+    best = draw.topk(min(num_random, blocks), dim=1)
+    table = torch.cat([local, best.indices.masked_fill(best.values < 0, -1)], dim=1)
+    table = table.masked_fill(table < 0, blocks).sort(dim=1).values
+    width = int((table < blocks).sum(dim=1).max()) if table.numel() else 0
+    table = table[:, :width].contiguous()
+    return table.masked_fill(table == blocks, -1)
+
+
+@dataclass(frozen=True)
+class EdgePattern:
+    """The key blocks of every query block; the CLS token sees all tokens and all see it.
+
+    blocks: (query blocks, key blocks) int64; -1 is no block.
+    block_size: tokens a block.
+    attend_padding: a last short block is filled up with keys and values of zero that are attended,
+        with the position bias "token to CLS": what the released code does. Off, nothing is attended
+        beyond the tokens there are.
+    """
+
+    blocks: Tensor
+    block_size: int
+    attend_padding: bool = False
+
+    def key_rows(self, num_tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The keys of every query block of a sequence of 1 + num_tokens, CLS first.
+
+        Returns ``rows`` (query blocks, L) with L = 1 + key blocks x block_size, the key's place in the
+        sequence (0, CLS, stands first), and two (query blocks, L) bool tensors: ``masked``, a place
+        of the table that holds no key, and ``padded``, a zero key that is attended.
+        """
+        count = num_blocks(num_tokens, self.block_size)
+        if self.blocks.shape[0] != count or (self.blocks.numel() and int(self.blocks.max()) >= count):
+            raise ValueError(
+                f"block table for {self.blocks.shape[0]} query blocks with numbers up to "
+                f"{int(self.blocks.max()) if self.blocks.numel() else None}; {num_tokens} tokens in blocks "
+                f"of {self.block_size} make {count} blocks"
+            )
+        within = torch.arange(self.block_size, device=self.blocks.device)
+        rows = (self.blocks[:, :, None] * self.block_size + within).flatten(1)
+        empty = (self.blocks < 0).repeat_interleave(self.block_size, dim=1)
+        beyond = ~empty & (rows >= num_tokens)
+        padded = beyond if self.attend_padding else torch.zeros_like(beyond)
+        masked = empty | (beyond & ~padded)
+        rows = (rows + 1).masked_fill(empty | beyond, 0)
+        first = rows.new_zeros(count, 1)
+        return (
+            torch.cat([first, rows], dim=1),
+            torch.cat([first.bool(), masked], dim=1),
+            torch.cat([first.bool(), padded], dim=1),
+        )
+
+    def counts(self, num_tokens: int) -> Tensor:
+        """(1+K, 1+K) int64: how often the query (row) attends to the key; padding not included.
+
+        0 or 1 for drawn patterns. Tables recorded from the release may name a block twice in a row,
+        which is then attended twice.
+        """
+        rows, masked, padded = self.key_rows(num_tokens)
+        times = torch.zeros(rows.shape[0], 1 + num_tokens, dtype=torch.int64, device=rows.device)
+        times.scatter_add_(1, rows, (~(masked | padded)).long())
+        block = torch.arange(num_tokens, device=rows.device) // self.block_size
+        return torch.cat([times.new_ones(1, 1 + num_tokens), times[block]])
+
+    def mask(self, num_tokens: int) -> Tensor:
+        """(1+K, 1+K) bool, True where the query (row) attends to the key; padding not included."""
+        return self.counts(num_tokens) > 0
+
+    def density(self, num_tokens: int) -> float:
+        """Share of all query-key pairs that are computed and attended."""
+        return float(self.mask(num_tokens).double().mean())
+
+
+def draw_edges(edges: EdgeSparsity, num_tokens: int, generator: torch.Generator) -> EdgePattern:
+    """Draws the pattern of one layer for ``num_tokens`` patch tokens from a CPU generator."""
+    blocks = num_blocks(num_tokens, edges.block_size)
+    table = draw_blocks(blocks, edges.num_local_blocks, edges.num_random_blocks, generator)
+    return EdgePattern(table, edges.block_size, edges.attend_padding)
+
+
+def fixed_edges(edges: EdgeSparsity, layer: int, num_tokens: int) -> EdgePattern:
+    """The pattern of a layer that never changes: a function of ``edges.seed``, layer and length."""
+    blocks = num_blocks(num_tokens, edges.block_size)
+    seed = (edges.seed * 1_000_003 + layer) * 1_000_003 + blocks
+    return draw_edges(edges, num_tokens, torch.Generator().manual_seed(seed % 2**63))
+
+
+def full_edges(num_tokens: int, block_size: int) -> EdgePattern:
+    """The pattern in which every block sees every block: dense attention."""
+    blocks = num_blocks(num_tokens, block_size)
+    return EdgePattern(torch.arange(blocks).expand(blocks, -1).contiguous(), block_size)
+
+
+def neighbourhood_order(grid: tuple[int, int, int], neighbourhood: tuple[int, int, int]) -> Tensor:
+    """An order (T*H*W,) of the tokens in which space-time neighbourhoods stand together.
+
+    grid, neighbourhood: (frames, rows, columns). Where the sizes divide the grid, each run of
+    prod(neighbourhood) tokens is one box of space-time; boxes follow each other column first.
+    """
+    (t, h, w), (nt, nh, nw) = grid, neighbourhood
+    token = torch.arange(t * h * w)
+    time, row, column = token // (h * w), token // w % h, token % w
+    box = (time // nt * -(-h // nh) + row // nh) * -(-w // nw) + column // nw
+    return box.argsort(stable=True)

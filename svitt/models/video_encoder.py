@@ -1,0 +1,211 @@
+"""The video encoder: patches of all frames in one sequence behind one CLS token (SViTT section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from svitt.config import NodeSparsity, VideoEncoderConfig
+from svitt.errors import ConfigError
+from svitt.layers.block import Block
+from svitt.layers.edges import EdgePattern, draw_edges, fixed_edges, neighbourhood_order
+from svitt.layers.patch_embed import PatchEmbed
+from svitt.layers.position import cosine_positions, position_codes
+from svitt.layers.sparse_attention import Backend
+from svitt.layers.token_pruning import keep_top_tokens
+
+
+class VideoFeatures(NamedTuple):
+    """What a video encoder returns; K is the number of patch tokens left at the end.
+
+    tokens: (B, 1+K, D), CLS first, after the final LayerNorm.
+    pooled: (B, D).
+    kept: for every pruning layer the tokens it kept, (B, k) int64, ascending, in the numbering of all
+        T*h*w patch tokens of the clip (CLS not counted).
+    attention: if asked, for every layer the CLS row of its attention, (B, heads, 1 + tokens then).
+    hidden_states: if asked, the embedding and the state after every layer (and its pruning).
+    """
+
+    tokens: Tensor
+    pooled: Tensor
+    kept: list[Tensor]
+    attention: list[Tensor] | None = None
+    hidden_states: list[Tensor] | None = None
+
+
+class VideoEncoder(nn.Module):
+    """A BEiT-style transformer over clips; ``config`` says how large and how sparse.
+
+    generator: of the initial weights; None is a generator of seed 0.
+    backend: of edge-sparse attention, see ``svitt.layers.sparse_attention.edge_attention``.
+    """
+
+    def __init__(
+        self, config: VideoEncoderConfig, generator: torch.Generator | None = None, backend: Backend = "auto"
+    ) -> None:
+        super().__init__()
+        self.config = config
+        c = config
+        relative = c.position == "relative_3d"
+        self.patch_embed = PatchEmbed(c.patch_size, c.in_channels, c.width, c.stem)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, c.width))
+        tokens = c.grid[0] * c.grid[1] * c.grid[2]
+        self.pos_embed = None if relative else nn.Parameter(torch.zeros(1, tokens, c.width))
+        self.blocks = nn.ModuleList(
+            Block(
+                c.width,
+                c.num_heads,
+                c.mlp_ratio,
+                c.grid if relative else None,
+                c.layer_scale,
+                c.norm_eps,
+                c.drop_path * i / max(1, c.depth - 1),
+                backend,
+            )
+            for i in range(c.depth)
+        )
+        self.norm = nn.LayerNorm(c.width, eps=c.norm_eps)
+        self.fc_norm = nn.LayerNorm(c.width, eps=c.norm_eps) if c.pooling == "mean" else None
+        self.init_weights(torch.Generator().manual_seed(0) if generator is None else generator)
+
+    @torch.no_grad()
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draws all weights from ``generator``: same seed, same weights, whatever the global state."""
+        c = self.config
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                if isinstance(module, nn.Conv2d) and c.stem == "conv":
+                    nn.init.kaiming_normal_(module.weight, generator=generator)
+                elif c.init_std is None:
+                    nn.init.xavier_uniform_(module.weight.flatten(1), generator=generator)
+                else:
+                    nn.init.trunc_normal_(module.weight, std=c.init_std, generator=generator)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        std = 0.02 if c.init_std is None else c.init_std
+        nn.init.trunc_normal_(self.cls_token, std=std, generator=generator)
+        for name, parameter in self.named_parameters():
+            if name.endswith("relative_position_bias_table"):
+                nn.init.trunc_normal_(parameter, std=std, generator=generator)
+        if self.pos_embed is not None:
+            self.pos_embed.copy_(cosine_positions(c.grid, c.width, c.position_scale, generator))
+
+    def _embed(self, clips: Tensor) -> Tensor:
+        """(B, T, C, H, W) or images (B, C, H, W) -> (B, 1+T*h*w, D). ConfigError for other shapes."""
+        c = self.config
+        clips = clips[:, None] if clips.dim() == 4 else clips
+        shape = (c.in_channels, c.image_size, c.image_size)
+        if clips.dim() != 5 or tuple(clips.shape[2:]) != shape or not 1 <= clips.shape[1] <= c.num_frames:
+            raise ConfigError(
+                f"clips of shape {tuple(clips.shape)}; expected (B, T, {', '.join(map(str, shape))}) with "
+                f"1 <= T <= num_frames = {c.num_frames}; resize the clip, or make an encoder for this size"
+            )
+        x = self.patch_embed(clips)
+        if self.pos_embed is not None:
+            x = x + self.pos_embed[:, : x.shape[1]]
+        return torch.cat([self.cls_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
+
+    def _order(self, tokens: int, device: torch.device) -> Tensor:
+        """Numbers (tokens,) of the patch tokens in the order in which they are cut into blocks."""
+        edges, grid = self.config.edges, self.config.grid
+        if edges is None or edges.neighbourhood is None:
+            return torch.arange(tokens, device=device)
+        frames = tokens // (grid[1] * grid[2])
+        return neighbourhood_order((frames, grid[1], grid[2]), edges.neighbourhood).to(device)
+
+    def _pattern(self, layer: int, tokens: int, generator: torch.Generator | None) -> EdgePattern | None:
+        """The edges of a layer: fixed, or new ones in training with ``redraw``; None is dense."""
+        edges = self.config.edges
+        if edges is None:
+            return None
+        if not (edges.redraw and self.training):
+            return fixed_edges(edges, layer, tokens)
+        if generator is None:
+            raise ConfigError(
+                "edges.redraw = True needs forward(..., generator=torch.Generator()) in training"
+            )
+        return draw_edges(edges, tokens, generator)
+
+    def forward(
+        self,
+        clips: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        keep_mask: Tensor | None = None,
+        patterns: Sequence[EdgePattern] | None = None,
+        return_attention: bool = False,
+        return_hidden_states: bool = False,
+    ) -> VideoFeatures:
+        """Encodes clips (B, T, C, H, W), float, T <= num_frames; images (B, C, H, W) are clips of one frame.
+
+        generator: CPU generator for random token selection and for edges that are redrawn.
+        keep_mask: (B, T*h*w) bool, the tokens to prefer with selection "oracle".
+        patterns: the edges of every layer, instead of those that the configuration draws.
+        """
+        nodes = self.config.nodes
+        x = self._embed(clips)
+        batch, tokens = x.shape[0], x.shape[1] - 1
+        numbers = self._order(tokens, x.device).expand(batch, -1)
+        reordered = self.config.edges is not None and self.config.edges.neighbourhood is not None
+        if reordered:
+            x = torch.cat(
+                [x[:, :1], x[:, 1:].gather(1, numbers[:, :, None].expand(-1, -1, x.shape[2]))], dim=1
+            )
+        codes = None
+        if self.config.position == "relative_3d":
+            grid = self.config.grid
+            codes = position_codes(grid, tokens // (grid[1] * grid[2]), x.device)[numbers[0]]
+        kept: list[Tensor] = []
+        rows: list[Tensor] = []
+        states = [_ascending(x, numbers) if reordered else x] if return_hidden_states else []
+        for i, block in enumerate(self.blocks):
+            pattern = self._pattern(i, x.shape[1] - 1, generator) if patterns is None else patterns[i]
+            prune = nodes is not None and i in nodes.prune_layers
+            by_attention = prune and nodes is not None and nodes.selection in ("cls", "lowest")
+            x, row = block(x, codes, pattern, need_cls=return_attention or by_attention)
+            if return_attention:
+                rows.append(_ascending(row.transpose(1, 2), numbers).transpose(1, 2) if reordered else row)
+            if prune:
+                assert nodes is not None
+                scores = self._scores(nodes, row, numbers, generator, keep_mask)
+                x, index = keep_top_tokens(x, scores, nodes.keep_rate)
+                numbers = numbers.gather(1, index)
+                codes = None if codes is None else codes.expand(batch, -1).gather(1, index)
+                kept.append(numbers.sort(dim=1).values if reordered else numbers)
+            if return_hidden_states:
+                states.append(_ascending(x, numbers) if reordered else x)
+        x = _ascending(x, numbers) if reordered else x
+        normed = self.norm(x)
+        pooled = normed[:, 0] if self.fc_norm is None else self.fc_norm(x[:, 1:].mean(dim=1))
+        return VideoFeatures(
+            normed, pooled, kept, rows if return_attention else None, states if return_hidden_states else None
+        )
+
+    @staticmethod
+    def _scores(
+        nodes: NodeSparsity,
+        row: Tensor | None,
+        numbers: Tensor,
+        generator: torch.Generator | None,
+        keep_mask: Tensor | None,
+    ) -> Tensor:
+        """Pruning scores (B, K) of the present tokens, whose numbers are (B, K)."""
+        if nodes.selection == "random":
+            generator = torch.Generator().manual_seed(nodes.seed) if generator is None else generator
+            return torch.rand(numbers.shape, generator=generator).to(numbers.device)
+        if nodes.selection == "oracle":
+            if keep_mask is None:
+                raise ConfigError("nodes.selection = 'oracle' needs keep_mask (B, T*h*w) in forward")
+            return keep_mask.gather(1, numbers).float()
+        assert row is not None
+        scores = row[:, :, 1:].mean(dim=1)
+        return -scores if nodes.selection == "lowest" else scores
+
+
+def _ascending(x: Tensor, numbers: Tensor) -> Tensor:
+    """x (B, 1+K, D) with its K patch tokens in ascending order of their numbers (B, K)."""
+    order = numbers.argsort(dim=1)[:, :, None].expand(-1, -1, x.shape[2])
+    return torch.cat([x[:, :1], x[:, 1:].gather(1, order)], dim=1)

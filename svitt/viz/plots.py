@@ -64,6 +64,25 @@ def film_strips(strips: Mapping[str, tuple[Frames, Sequence[int]]], width: float
     return fig
 
 
+def clip_and_scores(
+    frames: Frames,
+    numbers: Sequence[int],
+    scores: Mapping[str, float],
+    true: str,
+    title: str = "",
+) -> Figure:
+    """A film strip beside the scores of each choice; the bar of the true one is blue."""
+    fig, (strip, bars) = plt.subplots(1, 2, figsize=(8.4, 2.3), width_ratios=[3, 2])
+    film_strip(strip, frames, title, numbers)
+    bars.barh(list(scores), list(scores.values()), color=["#0173b2" if s == true else "0.75" for s in scores])
+    bars.axvline(0, color="0.3", linewidth=0.8)
+    bars.set_xlim(-1, 1)
+    bars.invert_yaxis()
+    bars.set_title("similarity (blue: true)", loc="left")
+    bars.tick_params(labelsize="small")
+    return fig
+
+
 def seeds_and_interval(
     ax: Axes,
     table: pd.DataFrame,
@@ -80,19 +99,26 @@ def seeds_and_interval(
 
     chance: level drawn as a dotted line.
     """
-    sns.stripplot(
-        table, x=x, y=y, hue=hue, order=order, hue_order=hue_order, dodge=bool(hue), ax=ax, alpha=0.45, size=4,
-        legend=False, **kwargs,
-    )  # fmt: skip
+    groups = {"x": x, "y": y, "hue": hue, "order": order, "hue_order": hue_order, "ax": ax}
+    sns.stripplot(table, **groups, dodge=bool(hue), alpha=0.45, size=4, legend=False, **kwargs)
     sns.pointplot(
-        table, x=x, y=y, hue=hue, order=order, hue_order=hue_order, ax=ax, linestyle="none", marker="_",
-        markersize=16, dodge=0.4 if hue else False, errorbar=t_interval, capsize=0.08, err_kws={"linewidth": 1.6},
+        table,
+        **groups,
+        linestyle="none",
+        marker="_",
+        markersize=16,
+        dodge=0.4 if hue else False,
+        errorbar=t_interval,
+        capsize=0.08,
+        err_kws={"linewidth": 1.6},
         **kwargs,
-    )  # fmt: skip
+    )
     if chance is not None:
         ax.axhline(chance, color="0.35", linestyle=":", linewidth=1.2)
-        ax.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="0.35",
-                    fontsize="small")  # fmt: skip
+        place = ("axes fraction", "data")
+        ax.annotate(
+            "chance", (1, chance), xycoords=place, ha="right", va="bottom", color="0.35", size="small"
+        )
 
 
 def t_interval(values: npt.ArrayLike) -> tuple[float, float]:

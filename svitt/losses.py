@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def contrastive(video: Tensor, text: Tensor, scale: Tensor | float, positives: Tensor | None = None) -> Tensor:
+def contrastive(
+    video: Tensor, text: Tensor, scale: Tensor | float, positives: Tensor | None = None
+) -> Tensor:
     """Symmetric InfoNCE with several positives (SViTT section 3.1; equal captions are positives).
 
     video, text: (B, D), L2-normalised. scale: inverse temperature. positives: (B, B) bool,

@@ -14,12 +14,11 @@ from svitt.ledger.claims import PAPERS, claims_file, load_claims
 from svitt.ledger.record import read_record
 from svitt.ledger.text import (
     command_text,
-    commit_text,
     detectable_text,
     effect_text,
-    hardware_text,
     requirement_text,
-    seeds_text,
+    runs_text,
+    stale_text,
 )
 from svitt.ledger.verdicts import Row, Verdict, ledger
 from svitt.ledger.workspace import project_root
@@ -107,15 +106,9 @@ def row_text(row: Row, stale: list[str]) -> str:
                 contrast = part.part.contrast
                 need = requirement_text(contrast, part.part.test)
                 add("  effect", f"{effect_text(part)}  {contrast.name} (to show: {need})")
-            if judgement.verdict != Verdict.TOO_SMALL:
-                add("  p", f"{judgement.p:.2g}, after Holm {judgement.p_adjusted:.2g}")
         if judgement.records:
-            add(
-                "  runs",
-                f"scale {judgement.scale}, seeds {seeds_text(judgement.seeds)}, commit "
-                f"{commit_text(judgement.records)}, {hardware_text(judgement.records)}",
-            )
+            add("  runs", runs_text(judgement))
     if stale:
-        add("stale", f"changed since the runs: {', '.join(stale)}")
+        add("stale", stale_text(stale))
     add("command", command_text(claim, row.mechanism))
     return "\n".join(lines) + "\n"

@@ -1,7 +1,12 @@
-"""How edge-sparse attention is cut in chunks, and the steps that forward and backward share."""
+"""How edge-sparse attention is cut in pieces, and the steps that forward and backward share.
+
+Two levels: *groups* of samples and heads, whose keys and values are copied to contiguous memory, and
+*chunks* of query blocks within a group, whose gathered keys and scores stay in cache.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,17 +15,30 @@ from torch import Tensor
 
 from svitt.layers.edges import EdgePattern
 
-# Elements of one gathered key buffer. Larger buffers leave the second-level cache, smaller ones make
-# more calls; 2 to 4 query blocks of ViT-B were the fastest on the machines measured.
-CPU_CHUNK = 700_000
+# Elements of a group's keys, and of a chunk's gathered keys. Measured at ViT-B sizes: larger ones leave
+# the cache (and memory that is returned to the system costs page faults), smaller ones make more calls.
+CPU_GROUP = 400_000
+CPU_CHUNK = 350_000
 CUDA_CHUNK = 2**31
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Some query blocks of equal length, of some samples."""
+class Group:
+    """Some samples and some heads: all heads, or a single sample."""
 
     samples: slice
+    heads: slice
+
+    @property
+    def units(self) -> int:
+        """Pairs of a sample and a head."""
+        return (self.samples.stop - self.samples.start) * (self.heads.stop - self.heads.start)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some query blocks of equal length of a group."""
+
     queries: slice  # places in the sequence
     blocks: int
     rows: Tensor  # (blocks * L,) places of the keys
@@ -29,7 +47,10 @@ class Chunk:
 
 
 class ChunkPlan:
-    """What forward and backward share: the keys of every block, the bias rows, the cutting in chunks."""
+    """The keys of every query block, the bias rows, the cutting in groups and chunks.
+
+    q (B, h, 1+K, d); table (R, h) and codes (K,) or (B, K), or both None; the rest as ``EdgePattern``.
+    """
 
     def __init__(
         self,
@@ -43,12 +64,13 @@ class ChunkPlan:
     ) -> None:
         self.batch, self.heads, n, self.dim = q.shape
         self.tokens, self.block_size, self.offset = n - 1, block_size, offset
-        pattern = EdgePattern(blocks, block_size, attend_padding)
-        rows, self.masked, self.padded = pattern.key_rows(self.tokens)
-        self.any_padded = bool(self.padded.any())
+        # The table lives on the CPU, where looking into it waits for no device.
+        rows, masked, padded = EdgePattern(blocks.cpu(), block_size, attend_padding).key_rows(self.tokens)
+        self.any_padded, self.some_masked = bool(padded.any()), masked.any(dim=1).tolist()
         # The zero key that padding stands for is one more row at the end of k and v.
-        self.rows = rows.masked_fill(self.padded, n)
-        self.some_masked = self.masked.any(dim=1).tolist()
+        self.rows, self.masked, self.padded = (
+            x.to(q.device, non_blocking=True) for x in (rows.masked_fill(padded, n), masked, padded)
+        )
         self.keys = rows.shape[1]
         self.dtype = torch.promote_types(q.dtype, torch.float32)
         self.codes = None if codes is None else codes.reshape(-1, self.tokens).int()
@@ -57,17 +79,30 @@ class ChunkPlan:
             self.num_rows = table.shape[0]
             columns = table.t().to(self.dtype)  # (heads, R), and one column of -inf for masked keys
             self.table = torch.cat([columns, columns.new_full((self.heads, 1), float("-inf"))], dim=1)
-        budget = CUDA_CHUNK if q.is_cuda else CPU_CHUNK
-        each = self.heads * self.keys * self.dim
-        self.blocks_a_chunk = max(1, min(len(rows), budget // each))
-        self.samples_a_chunk = max(1, min(self.batch, budget // (each * self.blocks_a_chunk)))
+        self._cut(
+            n * self.dim, CUDA_CHUNK if q.is_cuda else CPU_GROUP, CUDA_CHUNK if q.is_cuda else CPU_CHUNK
+        )
 
-    def with_zero_row(self, x: Tensor) -> Tensor:
-        """(B, h, N, d) -> contiguous (B*h, N or N+1, d)."""
-        x = torch.cat([x, x.new_zeros(*x.shape[:2], 1, x.shape[3])], dim=2) if self.any_padded else x
-        return x.contiguous().flatten(0, 1)
+    def _cut(self, unit: int, group: int, chunk: int) -> None:
+        """Sizes of groups and chunks, for keys of ``unit`` elements a sample and head."""
+        self.samples_a_group = max(1, min(self.batch, group // (unit * self.heads)))
+        self.heads_a_group = self.heads
+        if unit * self.heads > group:
+            # Not below a third of the heads: the bias rows are worked out anew for every group.
+            self.heads_a_group = min(self.heads, max(group // unit, math.ceil(self.heads / 3)))
+        units = self.samples_a_group * self.heads_a_group
+        self.blocks_a_chunk = max(1, min(len(self.rows), chunk // (units * self.keys * self.dim)))
 
-    def chunks(self) -> Iterator[Chunk]:
+    def groups(self) -> Iterator[Group]:
+        """All groups; together they hold every sample and head once."""
+        for b in range(0, self.batch, self.samples_a_group):
+            for h in range(0, self.heads, self.heads_a_group):
+                yield Group(
+                    slice(b, min(b + self.samples_a_group, self.batch)),
+                    slice(h, min(h + self.heads_a_group, self.heads)),
+                )
+
+    def chunks(self, group: Group) -> Iterator[Chunk]:
         """All chunks; the last block, when short, comes alone so that lengths within a chunk agree."""
         full = self.tokens // self.block_size
         spans = [(i, min(i + self.blocks_a_chunk, full)) for i in range(0, full, self.blocks_a_chunk)]
@@ -77,18 +112,13 @@ class ChunkPlan:
             start = 1 + first * self.block_size
             queries = slice(start, min(start + (last - first) * self.block_size, self.tokens + 1))
             masked = self.masked[first:last] if any(self.some_masked[first:last]) else None
-            shared = self.codes is not None and self.codes.shape[0] == 1
-            index = self._index(first, last, queries, slice(0, 1)) if shared else None
-            for b in range(0, self.batch, self.samples_a_chunk):
-                samples = slice(b, min(b + self.samples_a_chunk, self.batch))
-                if self.codes is not None and not shared:
-                    index = self._index(first, last, queries, samples)
-                yield Chunk(samples, queries, last - first, self.rows[first:last].flatten(), index, masked)
+            index = None if self.codes is None else self._index(first, last, queries, group.samples)
+            yield Chunk(queries, last - first, self.rows[first:last].flatten(), index, masked)
 
     def _index(self, first: int, last: int, queries: slice, samples: slice) -> Tensor:
-        """Rows of the bias table for all pairs of a chunk: (samples, blocks * block length * L) int32."""
+        """Rows of the bias table for all pairs of a chunk, int32; one row for codes shared by all samples."""
         assert self.codes is not None
-        codes = self.codes[samples]
+        codes = self.codes if self.codes.shape[0] == 1 else self.codes[samples]
         count, blocks = codes.shape[0], last - first
         rows = self.rows[first:last]
         query = codes[:, queries.start - 1 : queries.stop - 1].reshape(count, blocks, -1, 1)
@@ -102,26 +132,42 @@ class ChunkPlan:
         return index.view(count, -1)
 
     def buffers(self, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Memory for the keys and values (q's dtype) and the scores (float32 or float64) of a chunk."""
-        size = self.samples_a_chunk * self.heads * self.blocks_a_chunk * self.keys
+        """Memory reused by all chunks: gathered keys and values (q's dtype), scores (float32 or float64)."""
+        size = self.samples_a_group * self.heads_a_group * self.blocks_a_chunk * self.keys
         keys = q.new_empty(2, size * self.dim)
-        return keys[0], keys[1], q.new_empty(size * min(self.block_size, self.tokens), dtype=self.dtype)
+        return (
+            keys[0],
+            keys[1],
+            q.new_empty(size * min(self.block_size, max(1, self.tokens)), dtype=self.dtype),
+        )
+
+    def take(self, x: Tensor, group: Group, out: Tensor | None) -> Tensor:
+        """The group's part of x (B, h, N, d) as contiguous (units, N, d); with the zero key, N+1.
+
+        out: memory of an earlier group to write to, if of the right size.
+        """
+        part = x[group.samples, group.heads]
+        if part.is_contiguous() and not self.any_padded:
+            return part.flatten(0, 1)
+        n = x.shape[2] + int(self.any_padded)
+        if out is None or out.shape[0] != group.units:
+            out = x.new_zeros(group.units, n, self.dim)
+        out[:, : x.shape[2]].view(part.shape).copy_(part)
+        return out
 
     def gather(self, x: Tensor, chunk: Chunk, out: Tensor) -> Tensor:
-        """Rows of x (B*h, N, d) -> (samples*h*blocks, L, d)."""
-        heads = slice(chunk.samples.start * self.heads, chunk.samples.stop * self.heads)
-        count = heads.stop - heads.start
-        out = out[: count * chunk.rows.numel() * self.dim].view(count, -1, self.dim)
-        torch.index_select(x[heads], 1, chunk.rows, out=out)
-        return out.view(count * chunk.blocks, self.keys, self.dim)
+        """Key rows of x (units, N, d) -> (units*blocks, L, d), written into ``out``."""
+        out = out[: x.shape[0] * chunk.rows.numel() * self.dim].view(x.shape[0], -1, self.dim)
+        torch.index_select(x, 1, chunk.rows, out=out)
+        return out.view(-1, self.keys, self.dim)
 
-    def queries(self, x: Tensor, chunk: Chunk) -> Tensor:
-        """Query rows of x (B, h, N, d) -> (samples*h*blocks, block length, d)."""
-        count = (chunk.samples.stop - chunk.samples.start) * self.heads
-        return x[chunk.samples, :, chunk.queries].reshape(count * chunk.blocks, -1, self.dim)
+    def queries(self, x: Tensor, group: Group, chunk: Chunk) -> Tensor:
+        """Query rows of x (B, h, N, d) -> (units*blocks, block length, d)."""
+        part = x[group.samples, group.heads, chunk.queries]
+        return part.reshape(group.units * chunk.blocks, -1, self.dim)
 
-    def probabilities(self, q: Tensor, k: Tensor, chunk: Chunk, out: Tensor) -> Tensor:
-        """softmax over the keys of a chunk, (samples*h*blocks, block length, L), written into ``out``."""
+    def probabilities(self, q: Tensor, k: Tensor, group: Group, chunk: Chunk, out: Tensor) -> Tensor:
+        """softmax over the keys of a chunk, (units*blocks, block length, L), written into ``out``."""
         count, length = q.shape[:2]
         scores = out[: count * length * self.keys].view(count, length, self.keys)
         scale = self.dim**-0.5
@@ -131,15 +177,13 @@ class ChunkPlan:
                 scores.view(-1, chunk.blocks, length, self.keys).masked_fill_(
                     chunk.masked[:, None], float("-inf")
                 )
-        elif chunk.index.shape[0] == 1:
-            samples = scores.view(-1, self.heads, chunk.index.shape[1])
-            torch.index_select(self.table, 1, chunk.index[0], out=samples[0])
-            samples[1:] = samples[0]
         else:
-            for sample, index in zip(
-                scores.view(-1, self.heads, chunk.index.shape[1]), chunk.index, strict=True
-            ):
-                torch.index_select(self.table, 1, index, out=sample)
+            table = self.table[group.heads]
+            samples = scores.view(-1, table.shape[0], chunk.index.shape[1])
+            for sample, index in zip(samples, chunk.index, strict=False):
+                torch.index_select(table, 1, index, out=sample)
+            if len(chunk.index) < len(samples):
+                samples[1:] = samples[0]
         if q.dtype == self.dtype:
             scores.baddbmm_(q, k.transpose(1, 2), alpha=scale)
         else:

@@ -10,10 +10,12 @@ chunk. It is a PyTorch custom operator: autocast and ``torch.compile`` pass it t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from svitt.config import nearest, require
 from svitt.layers.edge_chunks import ChunkPlan
@@ -95,13 +97,15 @@ def _edge_attention(
     with torch.autocast(q.device.type, enabled=False):
         plan = ChunkPlan(q, table, codes, blocks, block_size, offset, attend_padding)
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
-        keys, values = plan.with_zero_row(k), plan.with_zero_row(v)
         key_buffer, value_buffer, score_buffer = plan.buffers(q)
-        for chunk in plan.chunks():
-            key, value = plan.gather(keys, chunk, key_buffer), plan.gather(values, chunk, value_buffer)
-            p = plan.probabilities(plan.queries(q, chunk), key, chunk, score_buffer)
-            target = out[chunk.samples, :, chunk.queries]
-            target.copy_(torch.bmm(p.to(q.dtype), value).view(target.shape))
+        keys = values = None
+        for group in plan.groups():
+            keys, values = plan.take(k, group, keys), plan.take(v, group, values)
+            for chunk in plan.chunks(group):
+                key, value = plan.gather(keys, chunk, key_buffer), plan.gather(values, chunk, value_buffer)
+                p = plan.probabilities(plan.queries(q, group, chunk), key, group, chunk, score_buffer)
+                target = out[group.samples, group.heads, chunk.queries]
+                target.copy_(torch.bmm(p.to(q.dtype), value).view(target.shape))
         row = plan.cls_probabilities(q, k)
         out[:, :, 0] = (row[:, :, None].to(q.dtype) @ v).squeeze(2)
         return out, row
@@ -129,32 +133,38 @@ def _edge_attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     with torch.autocast(q.device.type, enabled=False):
         plan = ChunkPlan(q, table, codes, blocks, block_size, offset, attend_padding)
-        keys, values = plan.with_zero_row(k), plan.with_zero_row(v)
         grad_q = torch.empty(q.shape, dtype=q.dtype, device=q.device)
-        # A key is seen by many blocks: its gradient is summed in float32 at least.
-        grad_k, grad_v = (torch.zeros(keys.shape, dtype=plan.dtype, device=q.device) for _ in "kv")
+        # A key is seen by many blocks: its gradient is summed in float32 at least. With padding the
+        # zero key has a row, and a gradient that is dropped.
+        n = q.shape[2]
+        padded = (plan.batch, plan.heads, n + int(plan.any_padded), plan.dim)
+        grad_k, grad_v = (torch.zeros(padded, dtype=plan.dtype, device=q.device) for _ in "kv")
         grad_table = None if plan.table is None else torch.zeros_like(plan.table)
         key_buffer, value_buffer, score_buffer = plan.buffers(q)
+        nothing = q.new_empty(1, 1, 1)
         scale = plan.dim**-0.5
-        for chunk in plan.chunks():
-            key, value = plan.gather(keys, chunk, key_buffer), plan.gather(values, chunk, value_buffer)
-            query, upstream = plan.queries(q, chunk), plan.queries(grad, chunk)
-            p = plan.probabilities(query, key, chunk, score_buffer)
-            grad_p = torch.bmm(upstream, value.transpose(1, 2)).to(plan.dtype)
-            grad_s = torch._softmax_backward_data(grad_p, p, -1, plan.dtype)
-            heads = slice(chunk.samples.start * plan.heads, chunk.samples.stop * plan.heads)
-            merged = (heads.stop - heads.start, -1, plan.dim)
-            per_value = torch.bmm(p.to(q.dtype).transpose(1, 2), upstream)
-            grad_v[heads].index_add_(1, chunk.rows, per_value.view(merged).to(plan.dtype))
-            if grad_table is not None and chunk.index is not None:
-                _add_table_gradient(grad_table, grad_s, chunk.index)
-            small = (grad_s * scale).to(q.dtype) if q.dtype != plan.dtype else grad_s.mul_(scale)
-            target = grad_q[chunk.samples, :, chunk.queries]
-            target.copy_(torch.bmm(small, key).view(target.shape))
-            per_key = torch.bmm(small.transpose(1, 2), query)
-            grad_k[heads].index_add_(1, chunk.rows, per_key.view(merged).to(plan.dtype))
-        n = q.shape[2]
-        grad_k, grad_v = (g[:, :n].view(plan.batch, plan.heads, n, plan.dim) for g in (grad_k, grad_v))
+        keys = values = None
+        for group in plan.groups():
+            keys, values = plan.take(k, group, keys), plan.take(v, group, values)
+            sums = [g[group.samples, group.heads].view(group.units, -1, plan.dim) for g in (grad_k, grad_v)]
+            for chunk in plan.chunks(group):
+                key, value = plan.gather(keys, chunk, key_buffer), plan.gather(values, chunk, value_buffer)
+                query, upstream = plan.queries(q, group, chunk), plan.queries(grad, group, chunk)
+                p = plan.probabilities(query, key, group, chunk, score_buffer)
+                grad_p = torch.bmm(upstream, value.transpose(1, 2)).to(plan.dtype)
+                grad_s = torch._softmax_backward_data(grad_p, p, -1, plan.dtype)
+                if grad_table is not None and chunk.index is not None:
+                    _add_table_gradient(grad_table[group.heads], grad_s, chunk.index)
+                small = grad_s.to(q.dtype)
+                target = grad_q[group.samples, group.heads, chunk.queries]
+                # beta = 0: only the product, scaled on the way.
+                product = torch.baddbmm(nothing, small, key, beta=0, alpha=scale)
+                target.copy_(product.view(target.shape))
+                per_key = torch.baddbmm(nothing, small.transpose(1, 2), query, beta=0, alpha=scale)
+                per_value = torch.bmm(p.to(q.dtype).transpose(1, 2), upstream)
+                for total, part in zip(sums, (per_key, per_value), strict=True):
+                    total.index_add_(1, chunk.rows, part.view(group.units, -1, plan.dim).to(plan.dtype))
+        grad_k, grad_v = grad_k[:, :, :n], grad_v[:, :, :n]
         row = plan.cls_probabilities(q, k)
         up = grad[:, :, :1].to(plan.dtype)
         grad_p = (up @ v.to(plan.dtype).transpose(-2, -1)).squeeze(2)
@@ -164,12 +174,12 @@ def _edge_attention_backward(
             grad_table[:, plan.num_rows - 3] += grad_s[:, :, 1:].sum(dim=(0, 2))
             grad_table[:, plan.num_rows - 1] += grad_s[:, :, 0].sum(dim=0)
         grad_q[:, :, :1] = (grad_s[:, :, None] @ k.to(plan.dtype)) * scale
-        grad_k = grad_k.addcmul(grad_s[..., None], q[:, :, :1].to(plan.dtype), value=scale)
-        grad_v = grad_v.addcmul(row[..., None], up)
-        empty = (
+        grad_k.addcmul_(grad_s[..., None], q[:, :, :1].to(plan.dtype), value=scale)
+        grad_v.addcmul_(row[..., None], up)
+        bias = (
             q.new_empty(0) if table is None or grad_table is None else grad_table[:, :-1].t().to(table.dtype)
         )
-        return grad_q, grad_k.to(k.dtype), grad_v.to(v.dtype), empty.contiguous()
+        return grad_q, grad_k.to(k.dtype).contiguous(), grad_v.to(v.dtype).contiguous(), bias.contiguous()
 
 
 def _add_table_gradient(grad_table: Tensor, grad_s: Tensor, index: Tensor) -> None:
@@ -207,3 +217,22 @@ def _backward(ctx: Any, grad: Tensor, grad_row: Tensor | None) -> tuple[Tensor |
 
 
 _edge_attention.register_autograd(_backward, setup_context=_setup_context)
+
+
+def attention_flops(shape: Sequence[int], keys: int) -> int:
+    """FLOPs of q k^T and p v: q of ``shape`` (B, h, 1+K, d), CLS over all 1+K, each token over ``keys``."""
+    batch, heads, n, dim = shape
+    return 4 * batch * heads * dim * ((n - 1) * keys + n)
+
+
+@register_flop_formula(torch.ops.svitt.edge_attention)
+def _forward_flops(
+    q: Any, k: Any, v: Any, table: Any, codes: Any, blocks: Any, size: int, *rest: Any, **_: Any
+) -> int:
+    return attention_flops(q, 1 + blocks[1] * size)
+
+
+@register_flop_formula(torch.ops.svitt.edge_attention_backward)
+def _backward_flops(grad: Any, row: Any, *args: Any, **_: Any) -> int:
+    # Five products of the forward's two: the scores once more, and the gradients of p, q, k and v.
+    return 5 * _forward_flops(*args) // 2

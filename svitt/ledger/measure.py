@@ -154,6 +154,10 @@ def measure_over_clips(rule: Rule, outcomes: Outcomes) -> Measurement:
     terms = [term for c in contrasts for term in (*c.terms, *c.divided_by) if term.per_clip]
     shapes = {np.shape(outcomes[term.outcome]) for term in terms if term.outcome in outcomes}
     lengths = sorted({shape[-1] for shape in shapes if shape})
+    if rule.clusters is not None and rule.clusters not in outcomes:
+        raise RecordError(
+            f"outcome {rule.clusters!r} is not recorded; the rule draws clips by it, so record it"
+        )
     clusters = None if rule.clusters is None else outcomes[rule.clusters]
     if clusters is not None and lengths != [len(clusters)]:
         raise RecordError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -18,7 +18,7 @@ from svitt.ledger.outcomes import canonical
 
 # Part of every rule's hash: raised when the evaluation in measure.py changes its meaning.
 SEMANTICS = 1
-Unit = Literal["points", "ratio", "exponent"]
+Unit = Literal["points", "share", "ratio", "exponent"]
 
 
 class _Data(BaseModel):
@@ -62,7 +62,7 @@ class Term(_Data):
 class Contrast(_Data):
     """Sum of terms plus constant, divided by the sum of ``divided_by`` where that is given.
 
-    unit: points (differences of shares, shown x 100), ratio or exponent.
+    unit: points (differences of shares, x 100), share (a level, in percent), ratio or exponent; for display.
     """
 
     name: str
@@ -107,11 +107,18 @@ class Guard(_Data):
     within: tuple[float | None, float | None]
 
 
+def _decisive(data: Any) -> Any:
+    """``data`` without the keys that only say what is meant."""
+    if isinstance(data, dict):
+        return {k: _decisive(v) for k, v in data.items() if k not in ("why", "reading", "name", "unit")}
+    return [_decisive(item) for item in data] if isinstance(data, list) else data
+
+
 class Rule(_Data):
     """What is judged, on how many seeds (0 to seeds - 1), at which scales.
 
-    why: the reasons for the margins. reading: what a supported verdict means, and what it does not. Both are
-    prose and stay out of the hash.
+    why: the reasons for the margins. reading: what a supported verdict means, and what it does not. Prose,
+    names and units decide nothing and stay out of the hash.
     """
 
     all_of: tuple[Part, ...] = Field(min_length=1)
@@ -125,7 +132,7 @@ class Rule(_Data):
     @property
     def hash(self) -> str:
         """16 hexadecimal digits over everything that decides."""
-        data = self.model_dump(mode="json", exclude_defaults=True, exclude={"why", "reading"})
+        data = _decisive(self.model_dump(mode="json", exclude_defaults=True))
         return hashlib.sha256(canonical([SEMANTICS, data])).hexdigest()[:16]
 
     def contrasts(self) -> Iterator[Contrast]:

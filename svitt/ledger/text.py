@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from svitt.ledger.claims import Claim
 from svitt.ledger.measure import PartResult
 from svitt.ledger.record import Record
 from svitt.ledger.rules import Contrast, Test, Unit
-from svitt.ledger.verdicts import Judgement
-
-_SUFFIX: dict[Unit, str] = {"points": " points", "ratio": "x", "exponent": ""}
+from svitt.ledger.statistics import Interval
+from svitt.ledger.verdicts import Judgement, Verdict
 
 
 def number(value: float, unit: Unit) -> str:
-    """One value in its unit, without the unit's name: shares x 100, ratios unsigned."""
+    """One value in its unit, e.g. +42.1 (points), 94.8%, 2.33x or +0.05 (exponent)."""
     if unit == "points":
         return f"{100 * value:+.1f}"
-    return f"{value:.2f}" if unit == "ratio" else f"{value:+.2f}"
+    if unit == "share":
+        return f"{100 * value:.1f}%"
+    return f"{value:.2f}x" if unit == "ratio" else f"{value:+.2f}"
+
+
+def _named(text: str, unit: Unit) -> str:
+    return f"{text} points" if unit == "points" else text
+
+
+def interval_text(interval: Interval, unit: Unit) -> str:
+    """Mean and 95% interval, e.g. "+42.1 [+38.0, +46.2] points"; a count that no seed changes has none."""
+    mean = number(interval.mean, unit)
+    if interval.sd == 0:
+        return _named(mean, unit) + " (the same in every run)"
+    return _named(f"{mean} [{number(interval.low, unit)}, {number(interval.high, unit)}]", unit)
 
 
 def effect_text(result: PartResult) -> str:
-    """Mean and 95% interval, e.g. "+42.1 [+38.0, +46.2] points"; one seed alone has no interval."""
+    """The effect of one part of a rule; one seed alone has no interval."""
     unit = result.part.contrast.unit
     if result.interval is None:
-        return f"{number(result.per_seed[0], unit)}{_SUFFIX[unit]} (one seed, no interval)"
-    i = result.interval
-    return f"{number(i.mean, unit)} [{number(i.low, unit)}, {number(i.high, unit)}]{_SUFFIX[unit]}"
+        return f"{_named(number(result.per_seed[0], unit), unit)} (one seed, no interval)"
+    return interval_text(result.interval, unit)
 
 
 def detectable_text(judgement: Judgement) -> str:
@@ -39,17 +51,17 @@ def detectable_text(judgement: Judgement) -> str:
         if seen is not None:
             kind = "a margin" if part.part.test.kind == "equivalence" else "an effect beyond the margin"
             unit = part.part.contrast.unit
-            size = f"{100 * seen:.1f} points" if unit == "points" else f"{seen:.2g}{_SUFFIX[unit]}"
+            size = f"{100 * seen:.1f} points" if unit in ("points", "share") else f"{seen:.2g}"
             said.append(f"{kind} of {size}")
     return f"could have seen {', '.join(said)} (power 0.8)" if said else ""
 
 
 def requirement_text(contrast: Contrast, test: Test) -> str:
     """What must be shown, e.g. "above +10.0 points"."""
-    bound, unit = number(test.bound, contrast.unit), contrast.unit
+    unit = contrast.unit
     if test.kind == "equivalence":
-        return f"within +-{number(test.margin, unit).lstrip('+')}{_SUFFIX[unit]}"
-    return f"{'above' if test.direction == 'greater' else 'below'} {bound}{_SUFFIX[unit]}"
+        return "within +-" + _named(number(test.margin, unit).lstrip("+"), unit)
+    return ("above " if test.direction == "greater" else "below ") + _named(number(test.bound, unit), unit)
 
 
 def seeds_text(seeds: Iterable[int]) -> str:
@@ -68,9 +80,10 @@ def _joined(values: Iterable[str]) -> str:
 
 
 def commit_text(records: Iterable[Record]) -> str:
-    """Short commits, with "+ changes" for a dirty tree."""
+    """Short commits, e.g. "commit 8d3bd6a41", "+ changes" for a dirty tree."""
     return _joined(
-        "no commit" if r.commit is None else r.commit[:9] + (" + changes" if r.dirty else "") for r in records
+        "no commit" if r.commit is None else f"commit {r.commit[:9]}" + (" + changes" if r.dirty else "")
+        for r in records
     )
 
 
@@ -88,3 +101,18 @@ def command_text(claim: Claim, judgement: Judgement) -> str:
     if rule is None:
         return claim.source_setting.command
     return f"svitt run {claim.chapter} --scale {rule.scales[0]} --seeds {seeds_text(range(rule.seeds))}"
+
+
+def runs_text(judgement: Judgement) -> str:
+    """Scale, seeds, p-values, commit and hardware of the judged records."""
+    words = [f"scale {judgement.scale}", f"seeds {seeds_text(judgement.seeds)}"]
+    # A count that no seed changes has p = 0: certain, and no p-value worth printing.
+    if judgement.verdict not in (Verdict.TOO_SMALL, Verdict.NOT_MEASURED) and 0 < judgement.p < 1:
+        words.append(f"p = {judgement.p:.2g}, after Holm {judgement.p_adjusted:.2g}")
+    return ", ".join([*words, commit_text(judgement.records), hardware_text(judgement.records)])
+
+
+def stale_text(modules: Sequence[str], shown: int = 4) -> str:
+    """The modules that changed since the runs, the first few by name."""
+    rest = f" and {len(modules) - shown} more" if len(modules) > shown else ""
+    return f"changed since the runs: {', '.join(modules[:shown])}{rest}"

@@ -97,6 +97,18 @@ class Results:
         """The raw outcomes of a record that ``records`` returned."""
         return self._outcomes[record_path(self.path, record.scale, record.chapter, record.seed)]
 
+    def measured(self, records: list[Record], compute: Callable[[], Measurement]) -> Measurement | None:
+        """``compute()``, its RecordError naming the folder; None when ``on_error`` took it."""
+        try:
+            return compute()
+        except RecordError as error:
+            folder = self.path / records[0].scale / records[0].chapter
+            named = RecordError(f"{folder}: {error}")
+            if self.on_error is None:
+                raise named from error
+            self.on_error(named)
+            return None
+
 
 def _chosen(claim: Claim, rule: Rule, results: Results) -> tuple[str | None, list[Record]]:
     """The scale that is judged and its records: the largest with all seeds, else the largest with any."""
@@ -123,7 +135,9 @@ def _mechanism(claim: Claim, results: Results) -> Judgement:
         return Judgement(Verdict.NOT_MEASURED)
     if reason := _rule_changed(claim, rule, records):
         return Judgement(Verdict.INCONCLUSIVE, reason, scale, tuple(records))
-    measurement = measure(rule, [results.outcomes(record) for record in records])
+    measurement = results.measured(records, lambda: measure(rule, [results.outcomes(r) for r in records]))
+    if measurement is None:
+        return Judgement(Verdict.NOT_MEASURED, "the records cannot be read")
     if scale == SMOKE:
         return Judgement(Verdict.TOO_SMALL, "scale smoke", scale, tuple(records), measurement)
     missing = sorted(set(range(rule.seeds)) - {record.seed for record in records})
@@ -142,7 +156,11 @@ def _source_setting(claim: Claim, results: Results) -> Judgement:
         return Judgement(Verdict.NOT_MEASURED)
     if reason := _rule_changed(claim, rule, measured):
         return Judgement(Verdict.INCONCLUSIVE, reason, PAPER_SCALE, tuple(measured))
-    return _before_holm(PAPER_SCALE, measured, measure_over_clips(rule, results.outcomes(measured[0])), "")
+    outcomes = results.outcomes(measured[0])
+    measurement = results.measured(measured, lambda: measure_over_clips(rule, outcomes))
+    if measurement is None:
+        return Judgement(Verdict.NOT_MEASURED, "the records cannot be read")
+    return _before_holm(PAPER_SCALE, measured, measurement, "")
 
 
 def _rule_changed(claim: Claim, rule: Rule, records: list[Record]) -> str:

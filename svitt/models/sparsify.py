@@ -130,9 +130,9 @@ class TokenPruning:
                 q, k = attention.q_norm(q), attention.k_norm(k)
             scores = (q[:, :, :1] @ k.transpose(-2, -1)).float() * attention.scale
             if getattr(attention, "relative_position_bias_table", None) is not None:
-                scores = scores + attention._get_rel_pos_bias()[:, :, :1]
+                scores = scores + attention._get_rel_pos_bias()[..., :1, :]
             if kwargs.get("shared_rel_pos_bias") is not None:
-                scores = scores + kwargs["shared_rel_pos_bias"][:, :, :1]
+                scores = scores + kwargs["shared_rel_pos_bias"][..., :1, :]
             self.row = scores.softmax(dim=-1)[:, :, 0, self.prefix :].mean(dim=1)
 
     def _prune(self, block: nn.Module, args: tuple[Tensor, ...], x: Tensor) -> Tensor:
@@ -153,13 +153,13 @@ class TokenPruning:
         return args, kwargs
 
     def gather_bias(self, bias: Tensor) -> Tensor:
-        """The rows and columns (B, h, n, n) of the tokens still there, of a bias (1, h, N, N)."""
+        """Rows and columns (B, h, n, n) of the tokens still there, of a bias (1, h, N, N) or (h, N, N)."""
         if not self.kept:
             return bias
         kept = self.kept[-1] + self.prefix
         prefix = torch.arange(self.prefix, device=kept.device).expand(len(kept), -1)
         rows = torch.cat([prefix, kept], dim=1)  # (B, n)
-        return bias[0][:, rows[:, :, None], rows[:, None, :]].transpose(0, 1)
+        return bias.view(bias.shape[-3:])[:, rows[:, :, None], rows[:, None, :]].transpose(0, 1)
 
 
 class _PrunedBias:

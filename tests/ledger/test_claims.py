@@ -68,12 +68,13 @@ def write(
         "parameters": {"clips": 1000},
         "values": {},
         "code": CODE,
-        "rule_hashes": rule_hashes(CLAIMS, CHAPTER, scale, outcomes),
         "root": results,
         "cpu_seconds": 1.0,
         "wall_seconds": 1.0,
         "command": f"svitt run {CHAPTER} --scale {scale} --seeds {seed}",
     }
+    if "rule_hashes" not in changes:
+        given["rule_hashes"] = rule_hashes(CLAIMS, CHAPTER, scale, outcomes)
     return write_record(results, make_record(CHAPTER, scale, seed, **{**given, **changes}), outcomes)
 
 
@@ -138,6 +139,8 @@ def test_the_hash_covers_what_decides_and_nothing_else(tmp_path: Path) -> None:
     assert before is not None
     for old, new, same in [
         ("10 points is five times", "Ten points is five times", True),
+        ("name: drop of R@1 under shuffling", "name: fall of R@1 under shuffling", True),
+        ("unit: share", "unit: points", True),
         ("margin: 0.10}", "margin: 0.09}", False),
         ("within: [0.8, null]", "within: [0.7, null]", False),
         ("static/none/rank", "static/reverse/rank", False),
@@ -280,6 +283,18 @@ def test_source_setting_is_judged_over_the_clips_of_one_run(tmp_path: Path) -> N
     outcomes["real/shuffle/rank"] = ranks(0.382, rng, 10_000)
     write(tmp_path, outcomes, 0, scale="paper")
     assert shuffle_row(tmp_path).source_setting.verdict == Verdict.INCONCLUSIVE
+
+
+def test_a_record_that_lacks_an_outcome_of_its_claim_is_named(tmp_path: Path) -> None:
+    outcomes = shuffle_outcomes(0)
+    hashes = rule_hashes(CLAIMS, CHAPTER, "cpu", outcomes)
+    del outcomes["mixed/none/flip"]
+    write(tmp_path, outcomes, 0, rule_hashes=hashes)
+    with pytest.raises(RecordError, match=r"cpu/01_frame_shuffle: outcome 'mixed/none/flip' is not recorded"):
+        ledger(CLAIMS, tmp_path)
+    told: list[RecordError] = []
+    rows = ledger(CLAIMS, tmp_path, told.append)
+    assert len(told) == 1 and rows[0].mechanism.verdict == Verdict.NOT_MEASURED
 
 
 def simple_claims(count: int, test: dict[str, Any], chapter: str = "02_x") -> list[Claim]:

@@ -2,7 +2,11 @@
 
 Time is symmetric by construction. Every quantity is given at the middle of the clip, together with its
 change over the clip; the verb sets only the sign of that change and is drawn independently of all the
-rest. So the reversed clip of one verb *is* a clip of the reversed verb, with the same probability.
+rest. So the reversed clip of one verb *is* a clip of the reversed verb, with the same probability, and
+a model that sees the frames without their order, or one frame without its time, is at chance on the
+choice between the two. This holds for frames drawn symmetrically about the clip's middle: a frame whose
+time is known does tell (what moves left begins further right), and "middle of each interval" of an even
+interval is half a frame early. Order-blind baselines therefore draw their frames at random.
 """
 
 from __future__ import annotations

@@ -153,6 +153,18 @@ def probe_texts(
     return ProbeTexts(embedded, pool_of, correct, verbs, verb, backwards)
 
 
+def shown_frames(
+    clips: npt.NDArray[np.uint8], arm: Arm, settings: Settings, seed: int
+) -> npt.NDArray[np.uint8]:
+    """The frames of each clip that an arm is tested on: (N, F, ...) -> (N, T, ...).
+
+    A random frame of each interval, as in training. The middle ones of an even number are half a frame
+    early, and an object that stays in the picture then tells by its place where it is going.
+    """
+    rng = np.random.default_rng([seed, 2])
+    return sample_frames(clips, arm.num_frames or settings.num_frames, rng)
+
+
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:
     """Trains the arms of one seed and probes them on the test split."""
     data = world_data(world_spec(settings, seed), workspace, settings.image_size)
@@ -162,7 +174,7 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     for name, arm in ARMS.items():
         model = trained_arm(name, settings, data, seed, device, workspace)
         texts = probe_texts(model, data, split, arm.dial, settings.pool_size, device)
-        shown = sample_frames(clips, arm.num_frames or settings.num_frames)
+        shown = shown_frames(clips, arm, settings, seed)
         encode_video = partial(embed_clips, model, device=device)
         found = probe(encode_video, shown, texts, seed=seed, draws=settings.draws)
         for order, outcome in found.items():

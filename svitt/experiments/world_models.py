@@ -64,11 +64,13 @@ def tiny_video_config(num_frames: int, **changes: Any) -> VideoEncoderConfig:
     """The video encoder that learns from scratch on two cores: 139k parameters, 64 tokens at 4 frames.
 
     A convolution stem and cosine-initialised positions are essential at this size: with a linear patch
-    embedding or small random positions it does not learn what depends on time.
+    embedding or small random positions it does not learn what depends on time. position_scale 1 was chosen
+    among .5, 1 and 2 on tuning seed 1000.
     """
     sizes = {"image_size": 32, "patch_size": 8, "width": 64, "depth": 3, "num_heads": 2, "mlp_ratio": 2.0}
-    small = {"stem": "conv", "position": "absolute", "layer_scale": None, "norm_eps": 1e-6, "init_std": None}
-    return VideoEncoderConfig(num_frames=num_frames, **{**sizes, **small, "pooling": "cls", **changes})
+    small = {"stem": "conv", "position": "absolute", "position_scale": 1.0, "layer_scale": None}
+    init = {"norm_eps": 1e-6, "init_std": None, "pooling": "cls"}
+    return VideoEncoderConfig(num_frames=num_frames, **{**sizes, **small, **init, **changes})
 
 
 def dual_encoder_config(video: VideoEncoderConfig, data: WorldData, **changes: Any) -> DualEncoderConfig:

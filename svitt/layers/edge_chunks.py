@@ -18,7 +18,7 @@ from svitt.layers.edges import EdgePattern
 # Elements of a group's keys, and of a chunk's gathered keys. Measured at ViT-B sizes: larger ones leave
 # the cache (and memory that is returned to the system costs page faults), smaller ones make more calls.
 CPU_GROUP = 400_000
-CPU_CHUNK = 350_000
+CPU_CHUNK = 250_000
 CUDA_CHUNK = 2**31
 
 

@@ -55,8 +55,8 @@ class DualEncoder(nn.Module):
             torch.manual_seed(seed)
             self.video_projection = nn.Linear(config.video.width, config.embed_dim)
             self.text_projection = nn.Linear(config.text.width, config.embed_dim)
-        self.video_encoder = VideoEncoder(config.video, torch.Generator().manual_seed(seed))
-        self.text_encoder = TextEncoder(config.text, seed=seed)
+            self.video_encoder = VideoEncoder(config.video, torch.Generator().manual_seed(seed))
+            self.text_encoder = TextEncoder(config.text, seed=seed)
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.initial_scale)))
 
     @property

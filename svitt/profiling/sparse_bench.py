@@ -7,7 +7,7 @@ side has the 3-D relative position bias of SViTT, its gradient included.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -30,8 +30,8 @@ class BenchSettings:
     heads: int = 12
     head_dim: int = 64
     side: int = 14
-    edges: EdgeSparsity = EdgeSparsity()
-    nodes: NodeSparsity = NodeSparsity()
+    edges: EdgeSparsity = field(default_factory=EdgeSparsity)
+    nodes: NodeSparsity = field(default_factory=NodeSparsity)
     depth: int = 12
     dtype: torch.dtype = torch.float32
     device: str = "cpu"

@@ -151,7 +151,7 @@ class NodeSparsity:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Sizes of the BERT text encoder (transformers' BertModel)."""
+    """Sizes of the BERT text encoder (transformers' BertModel). init_std: of its initial weights."""
 
     vocab_size: int
     width: int = 64
@@ -159,8 +159,10 @@ class TextConfig:
     num_heads: int = 2
     mlp_ratio: float = 2.0
     max_length: int = 16
+    init_std: float = 0.05
 
     def __post_init__(self) -> None:
+        require(self.init_std > 0, "init_std", self.init_std, "numbers above 0")
         for name in ("vocab_size", "width", "depth", "num_heads", "max_length"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "integers from 1")
         require(

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from svitt.config import TrainConfig
-from svitt.data.transforms import sample_frames
+from svitt.data.sampling import sample_indices
 from svitt.data.world import Split, WorldSpec
 from svitt.data.world_grammar import REVERSED_VERB, VERBS
 from svitt.evaluation.frame_order import ProbeTexts, probe
@@ -153,16 +153,14 @@ def probe_texts(
     return ProbeTexts(embedded, pool_of, correct, verbs, verb, backwards)
 
 
-def shown_frames(
-    clips: npt.NDArray[np.uint8], arm: Arm, settings: Settings, seed: int
-) -> npt.NDArray[np.uint8]:
-    """The frames of each clip that an arm is tested on: (N, F, ...) -> (N, T, ...).
+def shown_indices(count: int, total: int, num_frames: int, seed: int) -> npt.NDArray[np.int64]:
+    """The frames of each test clip that a model is tested on, (count, num_frames).
 
     A random frame of each interval, as in training. The middle ones of an even number are half a frame
     early, and an object that stays in the picture then tells by its place where it is going.
     """
     rng = np.random.default_rng([seed, 2])
-    return sample_frames(clips, arm.num_frames or settings.num_frames, rng)
+    return np.stack([sample_indices(num_frames, total, "random", rng) for _ in range(count)])
 
 
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:
@@ -174,7 +172,9 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     for name, arm in ARMS.items():
         model = trained_arm(name, settings, data, seed, device, workspace)
         texts = probe_texts(model, data, split, arm.dial, settings.pool_size, device)
-        shown = shown_frames(clips, arm, settings, seed)
+        num_frames = arm.num_frames or settings.num_frames
+        indices = shown_indices(len(clips), clips.shape[1], num_frames, seed)
+        shown = clips[np.arange(len(clips))[:, None], indices]
         encode_video = partial(embed_clips, model, device=device)
         found = probe(encode_video, shown, texts, seed=seed, draws=settings.draws)
         for order, outcome in found.items():

@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
 
-from svitt.config import TextConfig
+from svitt.config import TextConfig, from_dict
 from svitt.data.sampling import sample_indices
 from svitt.data.transforms import normalise
 from svitt.data.video import read_clip
@@ -24,28 +24,29 @@ from svitt.data.world_scene import clip_parameters
 from svitt.evaluation.frame_order import ORDERS, order_indices
 from svitt.evaluation.metrics import recall_at
 from svitt.experiments.base import Recorded
-from svitt.experiments.frame_shuffle import ARMS, Settings, world_spec
+from svitt.experiments.frame_shuffle import ARMS, Settings, shown_indices, world_spec
 from svitt.experiments.world_models import tiny_video_config
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
 
 Frames = npt.NDArray[np.uint8]
+Indices = npt.NDArray[np.int64]
 NUM_FRAMES = 4
 
 
-def decoded_clip(spec: WorldSpec, split: str, index: int) -> tuple[Frames, Scene]:
-    """A clip of a world as a model gets it, (T, H, W, 3): drawn, written as MP4, decoded. And its scene."""
+def decoded_clip(spec: WorldSpec, split: str, index: int, frames: Indices) -> tuple[Frames, Scene]:
+    """Frames of a clip of a world, (T, H, W, 3): drawn, written as MP4, decoded. And its scene."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         path.write_bytes(encode_mp4(render_clip(spec, split, index)[0], spec.fps))
-        frames = read_clip(path, sample_indices(NUM_FRAMES, spec.num_frames))
-    return frames, clip_parameters(spec, split, index).scene
+        decoded = read_clip(path, frames)
+    return decoded, clip_parameters(spec, split, index).scene
 
 
 def sample_clip(seed: int, verb: str = "moves left") -> tuple[Frames, Scene]:
     """The first test clip of a world whose object does ``verb``."""
     spec = WorldSpec(seed)
     index = next(i for i in range(1000) if clip_parameters(spec, "test", i).scene.movers[0].verb == verb)
-    return decoded_clip(spec, "test", index)
+    return decoded_clip(spec, "test", index, sample_indices(NUM_FRAMES, spec.num_frames))
 
 
 def as_tensor(frames: Frames) -> torch.Tensor:
@@ -114,31 +115,37 @@ def true_verbs(run: Recorded, count: int) -> npt.NDArray[np.int64]:
     return np.array([VERBS.index(scene.movers[0].verb) for scene in scenes])
 
 
+def _settings(run: Recorded) -> Settings:
+    return from_dict(Settings, run.record.parameters)
+
+
 def _spec(run: Recorded) -> WorldSpec:
-    values: dict[str, Any] = dict(run.record.parameters)
-    return world_spec(Settings(**{**values, "seeds": tuple(values["seeds"])}), run.record.seed)
+    return world_spec(_settings(run), run.record.seed)
 
 
 @dataclass(frozen=True)
 class ShownClip:
-    """One clip in one order, as the model saw it. frames: (T, H, W, 3); numbers: their places in the
+    """One clip in one order, as the model saw it. frames: (T, H, W, 3); numbers: their numbers in the
     clip, from 0; scores: similarity to the caption under each of VERBS."""
 
     label: str
     order: str
     frames: Frames
-    numbers: npt.NDArray[np.int64]
+    numbers: Indices
     scores: npt.NDArray[np.floating]
     scene: Scene
 
 
 def shown_clips(run: Recorded) -> Iterator[ShownClip]:
     """The clips of ``explorer_clips`` in every order, with the permutation that the probe drew first."""
+    spec, num_frames = _spec(run), _settings(run).num_frames
+    seen = shown_indices(spec.num_test, spec.num_frames, num_frames, spec.seed)
     for place, index in enumerate(explorer_clips(run)):
-        frames, scene = decoded_clip(_spec(run), "test", index)
+        frames, scene = decoded_clip(spec, "test", index, seen[index])
         label = f"test clip {index}" + (" (hard)" if place >= 3 else "")
         for order in ORDERS:
             rng = np.random.default_rng([run.record.seed, ORDERS.index(order), 0])
             scores = run.outcomes[f"mixed/{order}/verb_scores"]
-            numbers = order_indices(order, len(scores), NUM_FRAMES, rng)[index]
-            yield ShownClip(label, order, frames[numbers], numbers, scores[index], scene)
+            place_of = order_indices(order, len(scores), num_frames, rng)[index]
+            numbers = seen[index][place_of]
+            yield ShownClip(label, order, frames[place_of], numbers, scores[index], scene)

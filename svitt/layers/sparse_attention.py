@@ -1,6 +1,18 @@
 """Edge-sparse attention: a kernel that only computes the attended blocks, and its oracle.
 
-    out, cls_row = edge_attention(q, k, v, pattern, position)
+In your own model, with query, key and value of 8 heads, one CLS token and 4 frames of 7 x 7 patches:
+
+    >>> import torch, svitt
+    >>> from svitt.config import EdgeSparsity
+    >>> from svitt.layers.edges import fixed_edges
+    >>> q, k, v = torch.randn(3, 2, 8, 1 + 4 * 49, 32)
+    >>> edges = EdgeSparsity(num_local_blocks=1, num_random_blocks=1, block_size=49)
+    >>> pattern = fixed_edges(edges, layer=0, num_tokens=4 * 49)  # block 0 of queries sees blocks:
+    >>> pattern.blocks[0].tolist()
+    [0, 1]
+    >>> out, cls_row = svitt.edge_attention(q, k, v, pattern)
+    >>> out.shape, cls_row.shape, round(pattern.density(4 * 49), 2)
+    (torch.Size([2, 8, 197, 32]), torch.Size([2, 8, 197]), 0.51)
 
 The kernel walks over a few query blocks at a time, gathers their key and value rows, looks the
 relative position bias up and runs a small dense attention whose scores stay in cache. The backward

@@ -1,6 +1,11 @@
 """Token pruning for a model you already have: an unmodified timm ViT, DeiT or BEiT, in one line.
 
-    model = svitt.sparsify(timm.create_model("vit_base_patch16_224", pretrained=True), keep_rate=0.7)
+    >>> import svitt, timm, torch
+    >>> model = svitt.sparsify(timm.create_model("vit_tiny_patch16_224"), keep_rate=0.7)
+    >>> model(torch.zeros(1, 3, 224, 224)).shape
+    torch.Size([1, 1000])
+    >>> [kept.shape[1] for kept in model.token_pruning.kept]  # of 196 patches, after layers 3, 6, 9
+    [138, 97, 68]
 
 The model object stays what it is; forward hooks on its blocks do the pruning.
 """

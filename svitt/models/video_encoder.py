@@ -15,7 +15,7 @@ from svitt.layers.edges import EdgePattern, draw_edges, fixed_edges, neighbourho
 from svitt.layers.patch_embed import PatchEmbed
 from svitt.layers.position import cosine_positions, position_codes
 from svitt.layers.sparse_attention import Backend
-from svitt.layers.token_pruning import keep_top_tokens
+from svitt.layers.token_pruning import keep_top_tokens, num_kept
 
 
 class VideoFeatures(NamedTuple):
@@ -116,18 +116,26 @@ class VideoEncoder(nn.Module):
         frames = tokens // (grid[1] * grid[2])
         return neighbourhood_order((frames, grid[1], grid[2]), edges.neighbourhood).to(device)
 
-    def _pattern(self, layer: int, tokens: int, generator: torch.Generator | None) -> EdgePattern | None:
-        """The edges of a layer: fixed, or new ones in training with ``redraw``; None is dense."""
-        edges = self.config.edges
+    @torch.compiler.disable
+    def _patterns(self, tokens: int, generator: torch.Generator | None) -> Sequence[EdgePattern | None]:
+        """The edges of every layer: fixed, or new ones in training with ``redraw``; None is dense."""
+        edges, nodes = self.config.edges, self.config.nodes
         if edges is None:
-            return None
-        if not (edges.redraw and self.training):
-            return fixed_edges(edges, layer, tokens)
-        if generator is None:
+            return [None] * self.config.depth
+        redraw = edges.redraw and self.training
+        if redraw and generator is None:
             raise ConfigError(
                 "edges.redraw = True needs forward(..., generator=torch.Generator()) in training"
             )
-        return draw_edges(edges, tokens, generator)
+        patterns = []
+        for layer in range(self.config.depth):
+            if redraw and generator is not None:
+                patterns.append(draw_edges(edges, tokens, generator))
+            else:
+                patterns.append(fixed_edges(edges, layer, tokens))
+            if nodes is not None and layer in nodes.prune_layers:
+                tokens = num_kept(tokens, nodes.keep_rate)
+        return patterns
 
     def forward(
         self,
@@ -141,7 +149,8 @@ class VideoEncoder(nn.Module):
     ) -> VideoFeatures:
         """Encodes clips (B, T, C, H, W), float, T <= num_frames; images (B, C, H, W) are clips of one frame.
 
-        generator: CPU generator for random token selection and for edges that are redrawn.
+        generator: CPU generator for random token selection and for edges that are redrawn; needed for
+            both in training, while evaluation has fixed seeds of its own.
         keep_mask: (B, T*h*w) bool, the tokens to prefer with selection "oracle".
         patterns: the edges of every layer, instead of those that the configuration draws.
         """
@@ -161,8 +170,8 @@ class VideoEncoder(nn.Module):
         kept: list[Tensor] = []
         rows: list[Tensor] = []
         states = [_ascending(x, numbers) if reordered else x] if return_hidden_states else []
-        for i, block in enumerate(self.blocks):
-            pattern = self._pattern(i, x.shape[1] - 1, generator) if patterns is None else patterns[i]
+        edges = self._patterns(tokens, generator) if patterns is None else patterns
+        for i, (block, pattern) in enumerate(zip(self.blocks, edges, strict=True)):
             prune = nodes is not None and i in nodes.prune_layers
             by_attention = prune and nodes is not None and nodes.selection in ("cls", "lowest")
             x, row = block(x, codes, pattern, need_cls=return_attention or by_attention)
@@ -184,8 +193,8 @@ class VideoEncoder(nn.Module):
             normed, pooled, kept, rows if return_attention else None, states if return_hidden_states else None
         )
 
-    @staticmethod
     def _scores(
+        self,
         nodes: NodeSparsity,
         row: Tensor | None,
         numbers: Tensor,
@@ -194,6 +203,10 @@ class VideoEncoder(nn.Module):
     ) -> Tensor:
         """Pruning scores (B, K) of the present tokens, whose numbers are (B, K)."""
         if nodes.selection == "random":
+            if generator is None and self.training:
+                raise ConfigError(
+                    "selection = 'random' needs forward(..., generator=torch.Generator()) in training"
+                )
             generator = torch.Generator().manual_seed(nodes.seed) if generator is None else generator
             return torch.rand(numbers.shape, generator=generator).to(numbers.device)
         if nodes.selection == "oracle":

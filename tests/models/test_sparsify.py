@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import subprocess
 import sys
 from typing import Any
@@ -117,6 +118,16 @@ def test_models_and_settings_that_cannot_work_are_refused() -> None:
     svitt.sparsify(model, 0.5, (0,))
     with pytest.raises(ConfigError, match="gradient checkpointing"):
         model(images())
+
+
+def test_the_worked_examples_print_what_they_say() -> None:
+    from svitt.layers import sparse_attention
+    from svitt.models import sparsify
+
+    for module in (sparsify, sparse_attention):
+        result = doctest.testmod(module)
+        assert result.attempted > 0
+        assert result.failed == 0
 
 
 def test_importing_svitt_does_not_import_torch() -> None:

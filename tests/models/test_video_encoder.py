@@ -114,6 +114,8 @@ def test_random_selection_is_drawn_from_the_generator() -> None:
     assert kept(torch.Generator().manual_seed(1)) != kept(torch.Generator().manual_seed(2))
     assert kept(None) == kept(None)
     assert kept(None)[0] != kept(None)[1]
+    with pytest.raises(ConfigError, match=r"'random' needs forward\(..., generator"):
+        model.train()(clips())
 
 
 def test_edges_are_fixed_in_evaluation_and_redrawn_in_training() -> None:

@@ -41,7 +41,7 @@ def test_median_and_quartiles() -> None:
     assert str(Timing.of([0.002])) == "2.0 ms [2.0, 2.0]"
     with pytest.raises(ValueError, match="at least one run"):
         Timing.of([])
-    with pytest.raises(ConfigError, match="repeats = 0 .*integers from 1"):
+    with pytest.raises(ConfigError, match=r"repeats = 0 .*integers from 1"):
         interleave({}, repeats=0)
 
 

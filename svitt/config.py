@@ -159,7 +159,7 @@ class TextConfig:
     num_heads: int = 2
     mlp_ratio: float = 2.0
     max_length: int = 16
-    init_std: float = 0.05
+    init_std: float = 0.125
 
     def __post_init__(self) -> None:
         require(self.init_std > 0, "init_std", self.init_std, "numbers above 0")

@@ -25,3 +25,7 @@ class CheckpointError(SvittError):
 
 class RecordError(SvittError):
     """A recorded result is missing, edited, stale or not allowed to be written."""
+
+
+class ProfilingError(SvittError):
+    """A measurement of time or memory did not come to its end."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 Grid = tuple[int, int, int]
 
@@ -75,11 +75,12 @@ class RelativePosition:
 def cosine_positions(
     grid: Grid, width: int, scale: float, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Start of a learnt absolute embedding: (T*H*W, width) random mixtures of low-frequency cosines.
+    """Start of a learnt absolute embedding: (T*H*W, width), low-frequency cosines.
 
     Every axis of n cells gives cos(pi f (i + 1/2) / n) for f = 1 .. min(n - 1, 4), with weight 1/f, so
-    that near cells start alike and the first wave grows steadily along the axis. Each channel mixes
-    them with normal weights; the result has standard deviation ``scale``. A grid of one cell gives 0.
+    that near cells start alike and the first wave grows steadily along the axis. Each wave has its own
+    random direction among the channels, orthogonal to the others; the result has standard deviation
+    ``scale``. A grid of one cell gives 0.
     """
     axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) + 0.5 for n in grid), indexing="ij")
     waves = [
@@ -90,7 +91,10 @@ def cosine_positions(
     if not waves:
         return torch.zeros(math.prod(grid), width)
     basis = torch.stack(waves, dim=1)  # (N, F)
-    mixed = basis @ torch.randn(basis.shape[1], width, generator=generator)
+    # Orthogonal directions: with independent weights, chance decides how well two axes can be told apart.
+    directions = torch.empty(basis.shape[1], width)
+    nn.init.orthogonal_(directions, generator=generator)
+    mixed = basis @ directions
     return mixed * (scale / mixed.std())
 
 

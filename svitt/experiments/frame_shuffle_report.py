@@ -78,8 +78,8 @@ def tidy(runs: Sequence[Recorded]) -> pd.DataFrame:
 def flip_groups(table: pd.DataFrame) -> pd.DataFrame:
     """The flip choices worth showing side by side: every arm in order, the mixed one in every order."""
     rows = table[(table.measure == "flip") & ((table.order == "none") | (table.arm == "mixed"))]
-    names = {("mixed", order): f"mixed, {order}" for order in ORDERS}
-    names |= {(arm, "none"): arm.replace("_", " ") for arm in ARMS if arm != "mixed"}
+    names = {("mixed", order): f"mixed,\n{order}" for order in ORDERS}
+    names |= {(arm, "none"): arm.replace("_", "\n", 1).replace("_", " ") for arm in ARMS if arm != "mixed"}
     group = [names[arm, order] for arm, order in zip(rows.arm, rows.order, strict=True)]
     shown = rows.assign(group=group)
     return shown.sort_values("group", key=lambda g: g.map(list(names.values()).index))

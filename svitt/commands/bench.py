@@ -14,7 +14,8 @@ from tqdm import tqdm
 from svitt.config import EdgeSparsity, NodeSparsity
 from svitt.errors import ConfigError
 from svitt.profiling.benchmark import Clock, machine, threads
-from svitt.profiling.sparse_bench import BenchSettings, bench_attention, bench_encoder
+from svitt.profiling.cases import BenchSettings
+from svitt.profiling.sparse_bench import ATTENTIONS, ENCODERS, PHASES, bench_attention, bench_encoder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--block-size", type=int, default=56)
     parser.add_argument("--keep-rate", type=float, default=0.7, help="of the encoder's pruning (0.7)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--memory", action="store_true", help="also peak memory, a process each")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the table with all timings")
 
 
@@ -65,7 +67,9 @@ def call(args: argparse.Namespace) -> int:
         clock=args.clock,
         seed=args.seed,
     )
-    bench, alternatives = (bench_attention, 4) if args.what == "attention" else (bench_encoder, 3)
+    attention = args.what == "attention"
+    bench = bench_attention if attention else bench_encoder
+    alternatives = len(ATTENTIONS) * len(PHASES) if attention else len(ENCODERS)
     rows = []
     with (
         threads(args.threads),
@@ -78,7 +82,7 @@ def call(args: argparse.Namespace) -> int:
                 bar.set_description(f"{frames} frames, {name}")
                 bar.update()
 
-            rows.append(bench(frames, settings, step))
+            rows.append(bench(frames, settings, step, args.memory))
     print(
         f"{made_on['processor']}, {made_on['device']}, "
         f"{made_on['threads']} thread(s), torch {made_on['torch']},"
@@ -105,10 +109,20 @@ def attention_line(row: dict[str, Any]) -> str:
     for phase, title in (("forward", "forward"), ("training", "forward + backward")):
         times = ", ".join(
             f"{name} {milliseconds(row, f'{name}_{phase}')}, {row[f'{name}_{phase}_of_peak']:.0%} of peak"
-            for name in ("dense", "sparse")
+            for name in ATTENTIONS
         )
-        lines.append(f"  {title:19} {row[f'{phase}_ratio']:6.2f}x  {times}")
-    return "\n".join(lines)
+        lines.append(
+            f"  {title:19} {row[f'{phase}_ratio']:6.2f}x "
+            f"({row[f'{phase}_ratio_to_dense_bias']:.2f}x with bias)  {times}"
+        )
+    return "\n".join(lines + memory_lines(row))
+
+
+def memory_lines(row: dict[str, Any]) -> list[str]:
+    """Peak memory beside weights and inputs, where it was measured."""
+    if "bytes" not in row:
+        return []
+    return ["  memory: " + ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in row["bytes"].items())]
 
 
 def encoder_line(row: dict[str, Any]) -> str:
@@ -118,7 +132,9 @@ def encoder_line(row: dict[str, Any]) -> str:
     ]
     for name, title in (("edges", "edges"), ("edges_nodes", "edges + nodes")):
         lines.append(
-            f"  {title:14} {row[f'{name}_ratio']:5.2f}x, FLOP ratio {row[f'{name}_flop_ratio']:.2f}, "
-            f"realised {row[f'{name}_realised']:.2f}; {milliseconds(row, name)}"
+            f"  {title:14} {row[f'{name}_ratio']:5.2f}x "
+            f"({row[f'{name}_ratio_to_dense_bias']:.2f}x with bias), "
+            f"FLOP ratio {row[f'{name}_flop_ratio']:.2f}, realised {row[f'{name}_realised']:.2f}; "
+            f"{milliseconds(row, name)}"
         )
-    return "\n".join(lines)
+    return "\n".join(lines + memory_lines(row))

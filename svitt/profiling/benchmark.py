@@ -20,12 +20,13 @@ Clock = Literal["wall", "cpu"]
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one alternative: median, quartiles, number of runs."""
+    """Seconds of one alternative: median, quartiles, number of runs, and the runs themselves in order."""
 
     median: float
     lower: float
     upper: float
     repeats: int
+    runs: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, seconds: list[float]) -> Timing:
@@ -33,7 +34,7 @@ class Timing:
         if not seconds:
             raise ValueError("a timing needs at least one run")
         lower, median, upper = (float(x) for x in np.percentile(seconds, [25, 50, 75]))
-        return cls(median, lower, upper, len(seconds))
+        return cls(median, lower, upper, len(seconds), tuple(seconds))
 
     def __str__(self) -> str:
         return f"{self.median * 1e3:.1f} ms [{self.lower * 1e3:.1f}, {self.upper * 1e3:.1f}]"
@@ -130,6 +131,6 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def as_json(timings: Mapping[str, Timing]) -> dict[str, dict[str, float]]:
+def as_json(timings: Mapping[str, Timing]) -> dict[str, dict[str, Any]]:
     """Plain data of timings, seconds."""
     return {name: asdict(timing) for name, timing in timings.items()}

@@ -163,7 +163,5 @@ def _stem_cost(c: VideoEncoderConfig) -> tuple[int, int]:
         return cost, cost
     steps = c.patch_size.bit_length() - 1
     channels = [c.in_channels, *(max(8, c.width >> (steps - 1 - i)) for i in range(steps - 1)), c.width]
-    costs = [
-        2 * (c.image_size >> (i + 1)) ** 2 * 9 * channels[i] * channels[i + 1] for i in range(steps)
-    ]
+    costs = [2 * (c.image_size >> (i + 1)) ** 2 * 9 * channels[i] * channels[i + 1] for i in range(steps)]
     return sum(costs), costs[0]

@@ -16,7 +16,8 @@ from svitt.errors import ConfigError
 from svitt.layers.edges import fixed_edges, full_edges
 from svitt.layers.sparse_attention import attention_flops, edge_attention
 from svitt.profiling.benchmark import Timing, interleave, machine, matmul_peak, threads
-from svitt.profiling.sparse_bench import BenchSettings, bench_attention, bench_encoder
+from svitt.profiling.cases import BenchSettings
+from svitt.profiling.sparse_bench import bench_attention, bench_encoder
 
 
 def test_alternatives_take_turns_and_the_warm_up_does_not_count() -> None:
@@ -109,10 +110,7 @@ def test_the_command_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixt
     assert table["machine"]["threads"] == 1
     assert table["settings"]["block_size"] == 56
     assert set(table["rows"][0]["seconds"]) == {
-        "dense_forward",
-        "sparse_forward",
-        "dense_training",
-        "sparse_training",
+        f"{name}_{phase}" for name in ("dense", "dense_bias", "sparse") for phase in ("forward", "training")
     }
     printed = capsys.readouterr().out
     assert "2 frames, 393 tokens" in printed

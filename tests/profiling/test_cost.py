@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from svitt.config import EdgeSparsity, NodeSparsity, VideoEncoderConfig
 from svitt.errors import ConfigError
 from svitt.layers.edges import fixed_edges
 from svitt.models.video_encoder import VideoEncoder
+from svitt.profiling.benchmark import threads
 from svitt.profiling.cost import attention_cost, computed_keys, encoder_cost
 
 TINY = VideoEncoderConfig(
@@ -22,6 +24,13 @@ EDGES = EdgeSparsity(1, 1, 7)
 NODES = NodeSparsity(0.6, (0, 1))
 BASE = VideoEncoderConfig()
 PAPER_EDGES, PAPER_NODES = EdgeSparsity(), NodeSparsity()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny products lose a hundredfold by sharing threads on a busy machine."""
+    with threads(1):
+        yield
 
 
 def counted(config: VideoEncoderConfig, frames: int, batch: int, training: bool) -> int:

@@ -128,4 +128,4 @@ def test_unknown_and_broken_modules_are_named(root: Path) -> None:
 def test_the_installed_package_has_a_hash() -> None:
     digest, modules = code_hash("svitt.config")
     assert len(digest) == 16
-    assert set(modules) == {"svitt", "svitt.config", "svitt.errors"}
+    assert {"svitt", "svitt.config", "svitt.errors"} <= set(modules)

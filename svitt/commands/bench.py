@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import typing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from tqdm import tqdm
 
 from svitt.config import EdgeSparsity, NodeSparsity
 from svitt.errors import ConfigError
+from svitt.ledger.provenance import git_state
+from svitt.ledger.workspace import project_root
 from svitt.profiling.benchmark import Clock, machine, threads
 from svitt.profiling.cases import BenchSettings
 from svitt.profiling.sparse_bench import ATTENTIONS, ENCODERS, PHASES, bench_attention, bench_encoder
@@ -93,7 +96,9 @@ def call(args: argparse.Namespace) -> int:
         print((attention_line if args.what == "attention" else encoder_line)(row))
     if args.json is not None:
         kept = {name: value for name, value in vars(args).items() if name not in ("call", "command", "json")}
-        table = {"settings": kept, "machine": made_on, "rows": rows}
+        commit, dirty = git_state(project_root())
+        made = {"commit": commit, "dirty": dirty, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+        table = {"settings": kept, "machine": made_on, "provenance": made, "rows": rows}
         args.json.write_text(json.dumps(table, indent=1) + "\n")
         print(f"written: {args.json}")
     return 0

@@ -28,6 +28,7 @@ from svitt.ledger.workspace import Workspace
 from tests.ledger.fake_book import fake_checkout, toy_chapter, write_chapter
 
 DRIVER = """
+import signal
 import sys
 from pathlib import Path
 from svitt.ledger.batch import run_batch, terminable
@@ -35,6 +36,8 @@ from svitt.ledger.grid import build_grid, parse_seeds
 from svitt.ledger.workspace import Workspace
 from tests.ledger.fake_book import toy_chapter
 
+# A shell script's background command, as CI may be, starts with SIGINT ignored: Ctrl-C is wanted here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 root, seeds, jobs = Path(sys.argv[1]), parse_seeds(sys.argv[2]), int(sys.argv[3])
 grid = build_grid([toy_chapter(root / "book")], "smoke", seeds, "cpu", str(root / "out"))
 with terminable():
@@ -132,7 +135,7 @@ def test_interrupted_batch_ends_its_processes(tmp_path: Path, number: signal.Sig
     wait_for("seed 0 running", lambda: ran(tmp_path) == [0])
     children = psutil.Process(driver.pid).children(recursive=True)
     driver.send_signal(number)
-    _, error = driver.communicate(timeout=20)
+    _, error = driver.communicate(timeout=60)
     # The bare driver dies of KeyboardInterrupt (-2); `svitt` turns that into 130, see the next test.
     assert driver.returncode == status, error
     assert psutil.wait_procs(children, timeout=0)[1] == []

@@ -7,7 +7,7 @@ Clips show two named objects (``harder_worlds``). Raw outcomes:
   ``/verb``, ``/flip``, ``/swap`` and ``/relation``, (draws, clips), for the arms ``dense``, ``sparse`` (the
   paper's pattern at a quarter of the clip), ``cls_only`` and every other pattern under its own name;
 - trained: models that had their edges from the first step. ``<arm>/correct``, the choice between the two
-  relations, (clips,), and ``trained/<arm>/...`` as above, for ``dense``, ``full``, ``local``, ``cls_only``;
+  relations, (clips,), and ``trained/<arm>/...`` as above; the arms are ``Settings.trained``;
 - ``<arm>/edge_density``, ``<arm>/mean_hops`` and ``<arm>/unreached``: of the pattern of one layer.
 """
 
@@ -65,10 +65,10 @@ class Settings:
     seeds: tuple[int, ...]
     costs: CostSettings
     model: HarderSettings = field(default_factory=HarderSettings)
-    trained: tuple[str, ...] = ("dense", "full", "local", "cls_only")
+    trained: tuple[str, ...] = ("dense", "full", "local", "tube", "cls_only")
     block_size: int = 4
     shares: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5, 0.75)
-    draws: int = 4
+    draws: int = 3
     pool_size: int = 200
 
 
@@ -89,7 +89,7 @@ SCALES: Mapping[str, Settings] = {
             20000, 10000, 2000, 8000, image_size=64, num_frames=8, width=256, depth=8, num_heads=4,
             batch_size=256, learning_rate=1e-3, warmup_steps=400, mixed_precision="bf16",
         ),
-        trained=("dense", "full", "local", "cls_only", "tube", "random", "full_no_cls", "local_no_cls"),
+        trained=("dense", "full", "local", "tube", "cls_only", "random", "full_no_cls", "local_no_cls"),
         block_size=16,
         shares=(0.03125, 0.0625, 0.125, 0.25, 0.5, 0.75),
     ),

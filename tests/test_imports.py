@@ -19,14 +19,25 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "layers": set(),
     "losses": set(),
+    "fusion_losses": set(),
     "data": set(),
     "evaluation": set(),
     "viz": set(),
     "ledger": set(),
     "models": {"layers"},
     "profiling": {"layers", "models"},
-    "training": {"layers", "models", "losses", "data", "evaluation"},
-    "experiments": {"layers", "models", "losses", "data", "evaluation", "training", "profiling", "ledger"},
+    "training": {"layers", "models", "losses", "fusion_losses", "data", "evaluation"},
+    "experiments": {
+        "layers",
+        "models",
+        "losses",
+        "fusion_losses",
+        "data",
+        "evaluation",
+        "training",
+        "profiling",
+        "ledger",
+    },
 }
 TOP = {"__init__", "cli", "commands"}
 
@@ -35,6 +46,7 @@ LIBRARIES: dict[str, set[str]] = {
     "svitt/config.py": set(),
     "svitt/errors.py": set(),
     "svitt/losses.py": {"torch"},
+    "svitt/fusion_losses.py": {"torch"},
     "svitt/evaluation/metrics.py": {"numpy"},
     "svitt/layers/*.py": {"torch", "timm", "numpy"},
 }

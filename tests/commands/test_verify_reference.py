@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from svitt.cli import main
 from tests.models.plain_release import write_reference
+from tests.models.plain_text import write_reference as write_text_reference
 
 EDGES = {"local_blocks": 1, "random_blocks": 2, "block_size": 3}
 CASES: dict[str, dict[str, Any]] = {
@@ -88,15 +89,42 @@ def test_the_padding_switch_follows_the_file(tmp_path: Path) -> None:
     assert verify(edited(good, {}, {"padding_per_layer": [0, 0, 0]})) == 1
 
 
-def test_text_cases_are_not_supported_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "text.safetensors"
-    save_file(
-        {"input.input_ids": torch.zeros(1, 2, dtype=torch.long)},
-        path,
-        {"config": '{"name": "t", "vocab": 9}'},
-    )
-    assert verify(path) == 2
-    assert "t: text cases are not supported yet" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"keep_rate": 0.4, "prune_layers": [1]},
+        {"keep_rate": 0.6, "prune_layers": [1, 2], "strategy": "avg_attn"},
+        {"layers": 2, "fusion_layer": 0, "heads": 2, "video_dim": 24},
+    ],
+)
+def test_text_cases_agree(
+    changes: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_text_reference(tmp_path / "text.safetensors", **changes)
+    assert verify(path) == 0, capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.count(" ok") == 3 + len(changes.get("prune_layers", []))
+    name = "weights.bert.encoder.layer.1.crossattention.self.value.weight"
+    damaged = edited(path, {name: load_file(path)[name] + 0.01})
+    assert verify(damaged) == 1
+    assert "DIFFERS" in capsys.readouterr().out
+
+
+def test_unusable_text_cases_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = write_text_reference(tmp_path / "text.safetensors")
+    head = "weights.cls.predictions.transform.dense.weight"
+    cases: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
+        ({}, {"strategy": "best"}, "", "strategy = 'best'"),
+        ({}, {"fusion_layer": 3}, "", "fusion_layer"),
+        ({}, {}, "input.video_tokens", "input.video_tokens"),
+        ({head: torch.zeros(2, 2)}, {}, "", "(2, 2), the model (24, 24)"),
+    ]
+    for tensors, config, drop, message in cases:
+        path = edited(good, tensors, config, drop)
+        assert verify(path) == 2
+        error = capsys.readouterr().err
+        assert "CheckpointError" in error and path.name in error and message in error
 
 
 def test_unusable_files_are_named_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +156,7 @@ def test_unusable_files_are_named_with_the_reason(tmp_path: Path, capsys: pytest
 def test_the_recorded_files_agree() -> None:
     shared = os.environ.get("SVITT_SHARED")
     if not shared:
-        pytest.skip("SVITT_SHARED is unset: it names the folder with reference/vision_*.safetensors")
-    files = sorted((Path(shared) / "reference").glob("vision_*.safetensors"))
+        pytest.skip("SVITT_SHARED is unset: it names the folder with reference/*.safetensors")
+    files = sorted((Path(shared) / "reference").glob("*.safetensors"))
     assert files
     assert verify(*files) == 0

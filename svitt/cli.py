@@ -18,6 +18,8 @@ COMMANDS = {
     "runs": ("runs", "list, show or clean stored training runs"),
     "claims": ("claims", "print the ledger; --check recomputes every verdict"),
     "book": ("book", "run every chapter at a scale and build that edition of the site"),
+    "search": ("search", "find the videos of a folder that fit a text"),
+    "export": ("export", "write a trained model of the book into a folder"),
     "verify-reference": ("verify_reference", "compare the layers with recorded reference tensors"),
     "bench": ("bench", "measure attention and encoders, dense against sparse"),
 }

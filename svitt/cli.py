@@ -19,6 +19,7 @@ COMMANDS = {
     "claims": ("claims", "print the ledger; --check recomputes every verdict"),
     "book": ("book", "run every chapter at a scale and build that edition of the site"),
     "search": ("search", "find the videos of a folder that fit a text"),
+    "probe": ("probe", "show a model clips in other orders: does it use time?"),
     "export": ("export", "write a trained model of the book into a folder"),
     "verify-reference": ("verify_reference", "compare the layers with recorded reference tensors"),
     "bench": ("bench", "measure attention and encoders, dense against sparse"),

@@ -32,7 +32,7 @@ class RetrievalSet:
 
 @dataclass(frozen=True)
 class Question:
-    """A question about a video. answers: all that were given, with repetitions; none where the file has none."""
+    """A question about a video. answers: all that were given, with repetitions; or none."""
 
     video: str
     question: str

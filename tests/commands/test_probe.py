@@ -1,0 +1,179 @@
+"""``svitt probe``: this package's model, and random CLIP and X-CLIP, on real MP4 files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast, XCLIPConfig, XCLIPModel
+
+from svitt.cli import main
+from svitt.commands.probe import probe, restricted
+from svitt.commands.search import default_checkpoint
+from svitt.data.annotations import RetrievalSet
+from svitt.data.text import build_tokenizer
+from svitt.data.world import WorldSpec, render_clip
+from svitt.data.world_files import encode_mp4
+from svitt.data.world_grammar import vocabulary
+from svitt.data.world_scene import clip_parameters
+from svitt.errors import CheckpointError
+from svitt.models.similarity import ClipModel, XClipModel, open_similarity, to_pixels
+
+SPEC = WorldSpec(78, 0, 0, 24, 0)
+TEXT = {
+    "vocab_size": 60, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "max_position_embeddings": 20,
+    "bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0,
+}  # fmt: skip
+VISION = {
+    "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "image_size": 16, "patch_size": 8,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("set")
+    records = []
+    for index in range(24):
+        (made / f"{index}.mp4").write_bytes(encode_mp4(render_clip(SPEC, "test", index)[0], SPEC.fps))
+        caption = clip_parameters(SPEC, "test", index).scene.caption("mixed")
+        records.append({"video": f"{index}.mp4", "caption": caption})
+    (made / "test.json").write_text(json.dumps(records))
+    return made
+
+
+def save_other(kind: str, target: Path) -> Path:
+    """A random CLIP or X-CLIP in a folder, with a tokenizer of the world's words."""
+    torch.manual_seed(0)
+    model: CLIPModel | XCLIPModel
+    if kind == "clip":
+        model = CLIPModel(CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=16))
+    else:
+        vision = VISION | {
+            "num_frames": 4, "mit_hidden_size": 16, "mit_intermediate_size": 16, "mit_num_hidden_layers": 1,
+            "mit_num_attention_heads": 2,
+        }  # fmt: skip
+        prompts = {"prompt_layers": 1, "prompt_num_attention_heads": 2}
+        model = XCLIPModel(XCLIPConfig(text_config=TEXT, vision_config=vision, projection_dim=16, **prompts))
+    for parameter in model.parameters():  # far from the start, where all texts look alike
+        parameter.data.normal_(0, 0.5)
+    model.save_pretrained(target)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer(), pad_token="[PAD]", unk_token="[UNK]", model_max_length=20
+    )
+    fast.save_pretrained(target)
+    return target
+
+
+def tokenizer() -> Tokenizer:
+    return build_tokenizer(vocabulary())
+
+
+def run(folder: Path, model: str, *more: str) -> int:
+    files = ["--annotations", str(folder / "test.json"), "--videos", str(folder)]
+    return main(["probe", "--model", model, *files, "--draws", "2", *more])
+
+
+def test_the_books_model_uses_time(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "probe.json"
+    assert run(folder, str(default_checkpoint()), "--json", str(out)) == 0
+    assert "24 videos" in capsys.readouterr().out
+    outcomes = json.loads(out.read_text())["outcomes"]
+    ranks = {
+        order: np.array(outcomes[f"real/{order}/rank"]) for order in ("none", "reverse", "shuffle", "freeze")
+    }
+    assert ranks["none"].shape == (1, 24) and ranks["shuffle"].shape == (2, 24)
+    assert (ranks["none"] == 1).mean() > 0.6
+    assert (ranks["none"] == 1).mean() - (ranks["reverse"] == 1).mean() > 0.2
+
+
+@pytest.mark.parametrize("kind", ["clip", "xclip"])
+def test_models_of_transformers(kind: str, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "probe.json"
+    assert run(folder, str(save_other(kind, tmp_path / kind)), "--frames", "4", "--json", str(out)) == 0
+    outcomes = json.loads(out.read_text())["outcomes"]
+    assert np.array(outcomes["real/shuffle/rank"]).shape == (2, 24)
+    if kind == "clip":  # averaged frames have no order
+        assert outcomes["real/reverse/rank"] == outcomes["real/none/rank"]
+
+
+def test_similarity_of_clip_is_the_mean_of_frames(tmp_path: Path) -> None:
+    adapter = open_similarity(str(save_other("clip", tmp_path)), lambda saved: None, 2)  # type: ignore[arg-type, return-value]
+    assert isinstance(adapter, ClipModel) and adapter.image_size == 16 and adapter.num_frames == 2
+    clips = np.random.default_rng(0).integers(0, 255, (3, 2, 16, 16, 3), dtype=np.uint8)
+    found = adapter.similarity(clips, ["a red ring", "a blue bar on sand"])
+    assert found.shape == (3, 2) and np.abs(found).max() <= 1
+    assert found == pytest.approx(
+        adapter.similarity(clips[:, ::-1], ["a red ring", "a blue bar on sand"]), abs=1e-5
+    )
+
+
+def test_x_clip_says_how_many_frames_it_takes(tmp_path: Path) -> None:
+    adapter = open_similarity(str(save_other("xclip", tmp_path)), lambda saved: None)  # type: ignore[arg-type, return-value]
+    assert isinstance(adapter, XClipModel) and adapter.num_frames == 4
+    clips = np.random.default_rng(0).integers(0, 255, (2, 4, 16, 16, 3), dtype=np.uint8)
+    found, backwards = (adapter.similarity(c, ["a red ring", "sand"]) for c in (clips, clips[:, ::-1]))
+    assert found.shape == (2, 2) and np.abs(found - backwards).max() > 1e-4
+
+
+def test_unreadable_and_missing_videos_are_in_no_denominator(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = tmp_path / "some"
+    some.mkdir()
+    for index in range(4):
+        (some / f"{index}.mp4").write_bytes((folder / f"{index}.mp4").read_bytes())
+    (some / "3.mp4").write_text("no video")
+    records = json.loads((folder / "test.json").read_text())[:5]
+    (some / "test.json").write_text(json.dumps(records))
+    assert run(some, str(default_checkpoint())) == 1
+    shown = capsys.readouterr()
+    assert "3 videos, video to text; 2 could not be read" in shown.out
+    assert "4.mp4: no such file" in shown.err and "3.mp4" in shown.err
+
+
+def test_a_part_of_a_set_keeps_its_own_texts() -> None:
+    whole = RetrievalSet(("a", "b"), ("x", "y", "z"), np.array([[1, 0, 1], [0, 1, 1]], bool))
+    part = restricted(whole, ["b"])
+    assert part.texts == ("y", "z") and part.video_to_text.tolist() == [[True, True]]
+
+
+def test_anything_with_similarity_can_be_probed() -> None:
+    class Brightness:
+        num_frames, image_size = 4, 2
+
+        def similarity(self, clips: np.ndarray, texts: list[str]) -> np.ndarray:
+            first = clips[:, 0].mean(axis=(1, 2, 3))
+            return np.stack([first, 255 - first], axis=1)
+
+    clips = np.zeros((2, 4, 2, 2, 3), np.uint8)
+    clips[0, :2], clips[1, 2:] = 255, 255  # bright, then dark; dark, then bright
+    data = RetrievalSet(("a", "b"), ("bright first", "dark first"), np.eye(2, dtype=bool))
+    ranks = probe(Brightness(), clips, data, draws=3, seed=0)  # type: ignore[arg-type]
+    assert ranks["none"].tolist() == [[1, 1]] and ranks["reverse"].tolist() == [[2, 2]]
+    assert ranks["freeze"].shape == (3, 2)
+
+
+def test_pixels_are_normalised() -> None:
+    clips = np.full((1, 2, 8, 4, 3), 255, np.uint8)
+    pixels = to_pixels(clips, 4, [0.5] * 3, [0.5] * 3, "cpu")
+    assert pixels.shape == (1, 2, 3, 4, 4) and torch.allclose(pixels, torch.ones_like(pixels), atol=1e-5)
+
+
+def test_bad_models_and_sets(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, str(tmp_path / "none")) == 2
+    assert "no model that can be read" in capsys.readouterr().err
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(CheckpointError, match="'bert'"):
+        open_similarity(str(tmp_path / "bert"), lambda saved: None)  # type: ignore[arg-type, return-value]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "test.json").write_text((folder / "test.json").read_text())
+    assert run(empty, str(default_checkpoint())) == 2
+    assert "none of the 24 videos" in capsys.readouterr().err

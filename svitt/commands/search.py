@@ -176,12 +176,16 @@ def contact_sheet(ranking: Ranking, top: int, out: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from svitt.viz.plots import film_strips
+    from svitt.viz.plots import film_strips, set_style
 
+    set_style()
     strips = {}
     for place, hit in enumerate(ranking.hits[:top], start=1):
         frames = read_clip(hit.video, hit.frames)
-        strips[f"{place}. {Path(hit.video).name}  {hit.score:.3f}"] = (frames, [n + 1 for n in hit.frames])
+        strips[f"{place}. {'/'.join(Path(hit.video).parts[-2:])}  {hit.score:.3f}"] = (
+            frames,
+            [n + 1 for n in hit.frames],
+        )
     figure = film_strips(strips)
     figure.suptitle(ranking.text)
     figure.savefig(out, dpi=120, bbox_inches="tight")

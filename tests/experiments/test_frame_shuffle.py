@@ -11,6 +11,7 @@ from svitt.errors import ConfigError, RecordError
 from svitt.experiments import base, frame_shuffle
 from svitt.experiments import frame_shuffle_report as report
 from svitt.experiments.frame_shuffle import ARMS, SCALES, Settings
+from svitt.experiments.world_models import embed_clips, world_data
 from svitt.ledger.record import record_path
 from svitt.ledger.tables import judged, rule_table, verdict_text
 from svitt.ledger.workspace import Workspace
@@ -116,3 +117,20 @@ def test_every_scale_is_sound() -> None:
         assert settings.num_test % settings.pool_size == 0, name
         assert settings.num_train >= settings.batch_size, name
     assert SCALES["cpu"].seeds == (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("arm", ["mixed", "bag_of_frames"])
+def test_the_gpu_preset_trains_a_step(arm: str, tmp_path: Path) -> None:
+    """Its sizes and frames, one step of two clips."""
+    preset = dataclasses.replace(
+        SCALES["gpu"],
+        num_train=4, num_test=2, steps_mixed=1, steps_static=1, steps_baseline=1, batch_size=2,
+        warmup_steps=1, mixed_precision="no",
+    )  # fmt: skip
+    workspace = Workspace.open(str(tmp_path))
+    data = world_data(frame_shuffle.world_spec(preset, 0), workspace, preset.image_size)
+    model = frame_shuffle.trained_arm(arm, preset, data, 0, "cpu", workspace)
+    frames = 1 if arm == "bag_of_frames" else 16
+    assert model.config.video.grid == (frames, 8, 8) and model.config.video.width == 256
+    shown = data.clips("test")[:, :16]
+    assert np.isfinite(embed_clips(model, shown, "cpu")).all()

@@ -320,3 +320,17 @@ def test_every_scale_is_sound() -> None:
         assert settings.model is frame_shuffle.SCALES[name]  # so that the trained models are shared
     assert SCALES["cpu"].seeds == (0, 1, 2, 3, 4)
     assert arm_name("cls", RULE_RATE) == "cls" and arm_name("cls", 0.3) == "cls@0.3"
+
+
+def test_the_gpu_preset_prunes_what_its_model_sees() -> None:
+    """Its sizes with random weights: 1024 patches, an eighth of them left at keep rate .5."""
+    settings = SCALES["gpu"]
+    shared = settings.model
+    video = tiny_video_config(
+        shared.num_frames, image_size=shared.image_size, width=shared.width, depth=shared.depth,
+        num_heads=shared.num_heads, nodes=NodeSparsity(RULE_RATE, settings.prune_layers),
+    )  # fmt: skip
+    model = DualEncoder(DualEncoderConfig(video, TextConfig(32, shared.width), embed_dim=8)).eval()
+    clips = np.zeros((1, 16, 64, 64, 3), np.uint8)
+    kept = encode(model, clips, "cpu").kept
+    assert [k.shape[1] for k in kept] == [512, 256, 128] == tokens_left(1024, RULE_RATE, 3)

@@ -27,6 +27,7 @@ from svitt_rows import claim_box, ledger_row, record_row, row, slug, table
 from svitt.errors import ConfigError, RecordError
 from svitt.ledger.check import SNAPSHOT, record_files, staleness
 from svitt.ledger.claims import PAPERS, claims_file, find_claim, load_claims
+from svitt.ledger.grid import notebook_of
 from svitt.ledger.record import Record, read_record
 from svitt.ledger.verdicts import Row, Verdict, ledger
 
@@ -86,13 +87,14 @@ class _Directive(SphinxDirective):
 
     def chapter(self, name: str) -> nodes.Node:
         """A link to the chapter, or its name while it is not written."""
-        if name not in self.env.found_docs:
+        page = notebook_of(name, self.env.found_docs)
+        if page is None:
             return nodes.Text(f"{name} (not written yet)")
         reference = addnodes.pending_xref(
             "",
             refdomain="std",
             reftype="doc",
-            reftarget=f"/{name}",
+            reftarget=f"/{page}",
             refdoc=self.env.docname,
             refexplicit=True,
         )

@@ -94,8 +94,16 @@ def chapter_names(book: Path) -> list[str]:
     return names
 
 
+def notebook_of(name: str, names: Iterable[str]) -> str | None:
+    """The chapter whose notebook records ``name``: itself, or, for a further experiment of a chapter such as
+    ``04_node_sparsity_movers``, that chapter. None where there is none."""
+    fitting = [n for n in names if name == n or name.startswith(f"{n}_")]
+    return max(fitting, key=len, default=None)
+
+
 def select_chapters(names: Sequence[str], wanted: Iterable[str]) -> list[str]:
-    """Full chapter names for ``all``, ``01_frame_shuffle``, ``frame_shuffle`` or ``01``.
+    """Full chapter names for ``all``, ``01_frame_shuffle``, ``frame_shuffle`` or ``01``; a further
+    experiment of a chapter stands for its chapter.
 
     Errors: ConfigError with the nearest known name.
     """
@@ -103,6 +111,7 @@ def select_chapters(names: Sequence[str], wanted: Iterable[str]) -> list[str]:
     for want in wanted:
         stem = want.removesuffix(".ipynb").rpartition("/")[2]
         found = [n for n in names if want == "all" or stem in (n, n[:2], n[3:])]
+        found = found or [n for n in [notebook_of(stem, names)] if n is not None]
         if not found:
             raise ConfigError(f"unknown chapter {want!r}; {nearest(stem, names)}")
         chosen.update(found)

@@ -20,6 +20,7 @@ from svitt.ledger.grid import (
     build_grid,
     chapter_names,
     check_parameters,
+    notebook_of,
     parse_seeds,
     parse_shard,
     select_chapters,
@@ -264,6 +265,8 @@ def test_chapters_are_found_by_number_name_and_file(tmp_path: Path) -> None:
     names = ["01_frame_shuffle", "02_space_time"]
     for want in ("01", "frame_shuffle", "01_frame_shuffle", "book/01_frame_shuffle.ipynb"):
         assert select_chapters(names, [want]) == ["01_frame_shuffle"]
+    assert select_chapters(names, ["01_frame_shuffle_more"]) == ["01_frame_shuffle"]
+    assert notebook_of("01_frame_shuffled", names) is None
     assert select_chapters(names, ["02", "all"]) == names
     with pytest.raises(ConfigError, match="no chapter"):
         chapter_names(tmp_path)

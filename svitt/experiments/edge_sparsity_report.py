@@ -14,7 +14,7 @@ import torch
 from svitt.config import from_dict
 from svitt.data.datasets import downscale
 from svitt.data.world_grammar import Scene
-from svitt.data.world_relations import REVERSED_RELATION, relation, relation_caption
+from svitt.data.world_relations import relation, relation_caption
 from svitt.data.world_scene import clip_parameters
 from svitt.experiments.base import Recorded
 from svitt.experiments.edge_costs import ARMS as COST_ARMS
@@ -67,15 +67,18 @@ def costs(runs: Sequence[Recorded]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["seed", "arm", "quantity", "tokens", "value"])
 
 
-def exponents(runs: Sequence[Recorded]) -> pd.DataFrame:
-    """Mean (and SD) over seeds of the fitted exponents: a row an arm, a column a quantity."""
+def exponents(runs: Sequence[Recorded], skip: int = 0) -> pd.DataFrame:
+    """Mean (and SD) over seeds of the fitted exponents: a row an arm, a column a quantity.
+
+    skip: lengths left out at the short end.
+    """
     rows = []
     for (_, arm, quantity), part in costs(runs).groupby(["seed", "arm", "quantity"], sort=False):
-        rows.append((arm, quantity, exponent(part["tokens"].to_numpy(), part["value"].to_numpy())))
+        tokens, cost = (part.sort_values("tokens")[name].to_numpy()[skip:] for name in ("tokens", "value"))
+        rows.append((arm, quantity, exponent(tokens, cost)))
     table = pd.DataFrame(rows, columns=["arm", "quantity", "exponent"])
-    return _mean_sd(table.groupby(["arm", "quantity"], sort=False)["exponent"], len(runs), 2).unstack(
-        "quantity"
-    )
+    groups = table.groupby(["arm", "quantity"], sort=False)["exponent"]
+    return _mean_sd(groups, len(runs), 2).unstack("quantity")
 
 
 def hops(runs: Sequence[Recorded]) -> pd.DataFrame:
@@ -216,14 +219,6 @@ def masked_softmax(layer: SelfAttention, x: torch.Tensor, mask: torch.Tensor) ->
     q, k, v = packed.permute(2, 0, 3, 1, 4).unbind(0)
     scores = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).masked_fill(~mask, float("-inf"))
     return layer.proj((scores.softmax(dim=-1) @ v).transpose(1, 2).reshape(batch, n, width))
-
-
-def opposite(told: str) -> str:
-    """The caption of the other relation."""
-    for what, other in REVERSED_RELATION.items():
-        if f" {what} " in told:
-            return told.replace(what, other)
-    raise ValueError(f"{told!r} tells no relation; expected one of {', '.join(REVERSED_RELATION)}")
 
 
 def explorer_clips(run: Recorded, first: int = 3, worst: int = 3) -> list[int]:

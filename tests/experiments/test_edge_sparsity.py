@@ -126,6 +126,7 @@ def test_tables_of_the_chapter(run: base.Recorded) -> None:
     assert set(report.costs([run]).quantity) == {"FLOPs", "seconds", "bytes"}
     exponents = report.exponents([run])
     assert float(exponents.loc["dense, written down", "FLOPs"]) == pytest.approx(2, abs=0.02)
+    assert float(report.exponents([run], 1).loc["sparse", "FLOPs"]) < 2
     assert report.hops([run]).loc["CLS only", "hops, with CLS"] == "2.00"
     curves = report.density_curves([run])
     assert set(curves.share) == {0.0, 0.5, 1.0} and set(curves.measure) == set(report.CHANCE)
@@ -156,8 +157,7 @@ def test_the_shown_clip_is_what_the_model_sees(out_dir: str, monkeypatch: pytest
     record = data.two.world.split("test")[4]
     assert clip.scene == record.scene
     assert np.array_equal(clip.frames, data.two.clips("test")[4][clip.numbers])
-    if clip.relation is not None:
-        assert report.opposite(report.opposite(clip.relation)) == clip.relation
+    assert clip.relation is None or " on " in clip.relation
     assert downscale(clip.frames, 32).shape == (4, 32, 32, 3)
 
 

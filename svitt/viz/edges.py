@@ -45,7 +45,11 @@ def reads(
     row, column = divmod(place, side // patch_size)
     left = frame * (side + max(1, side // 16)) + column * patch_size
     corner = (left - 0.5, row * patch_size - 0.5)
-    ax.add_patch(Rectangle(corner, patch_size, patch_size, fill=False, edgecolor=_COLOURS[3], linewidth=2.2))
+    for colour, linewidth in (("white", 4.5), ("black", 2.2)):  # seen on any background
+        frame_of_query = Rectangle(
+            corner, patch_size, patch_size, fill=False, edgecolor=colour, linewidth=linewidth
+        )
+        ax.add_patch(frame_of_query)
     return fig
 
 

@@ -10,7 +10,12 @@ from pathlib import Path
 from svitt.config import require
 from svitt.data.world import SPLITS, WorldSpec, load_world, make_world
 from svitt.data.world_files import write_new
+from svitt.data.world_neighbours import nearest_pair, neighbour_caption, passes, passing_caption
+from svitt.data.world_relations import relation, relation_caption
+from svitt.data.world_scene import ClipParameters, clip_parameters
 
+# come together or drift apart; who is next to whom (three objects or more); who passes whom
+RELATIONS = ("approach", "next", "pass")
 DEFAULT_CLIPS = WorldSpec.num_train
 
 
@@ -44,7 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     captions = actions.add_parser("captions", help="write a split's captions as a retrieval annotation file")
     captions.add_argument("--dir", type=Path, required=True)
     captions.add_argument("--split", choices=SPLITS, required=True)
-    captions.add_argument("--dial", type=float, required=True, help="0 static to 1: share that has the verb")
+    told = captions.add_mutually_exclusive_group(required=True)
+    told.add_argument("--dial", type=float, help="0 static to 1: share that has the verb")
+    told.add_argument(
+        "--relation",
+        choices=RELATIONS,
+        help="captions of what objects are to each other; clips where it is not clear are left out",
+    )
     captions.add_argument("--out", type=Path, required=True, help="JSON file to write")
 
 
@@ -85,10 +96,33 @@ def _check(args: argparse.Namespace) -> str:
 
 
 def _captions(args: argparse.Namespace) -> str:
-    split = load_world(args.dir).split(args.split)
-    records = [
-        {"video": f"{args.split}/{record.path.name}", "caption": record.caption_at(args.dial)}
-        for record in split
-    ]
+    world = load_world(args.dir)
+    split = world.split(args.split)
+    records = []
+    for record in split:
+        if args.relation is None:
+            caption: str | None = record.caption_at(args.dial)
+        else:
+            caption = relation_of(clip_parameters(world.spec, args.split, record.index), args.relation)
+        if caption is not None:
+            records.append({"video": f"{args.split}/{record.path.name}", "caption": caption})
     write_new(args.out, (json.dumps(records, indent=0) + "\n").encode())
-    return f"{args.out}: {len(records)} captions at dial {args.dial}"
+    if args.relation is None:
+        return f"{args.out}: {len(records)} captions at dial {args.dial}"
+    return (
+        f"{args.out}: {len(records)} captions ({args.relation}); {len(split) - len(records)} clips not clear"
+    )
+
+
+def relation_of(parameters: ClipParameters, kind: str) -> str | None:
+    """The caption of one of RELATIONS, or None for a clip where it is not clear or does not hold.
+
+    Errors: ConfigError for a clip with too few named objects.
+    """
+    if kind == "approach":
+        what = relation(parameters)
+        return None if what is None else relation_caption(parameters.scene, what)
+    if kind == "next":
+        pair = nearest_pair(parameters)
+        return None if pair is None else neighbour_caption(parameters.scene, pair)
+    return passing_caption(parameters.scene) if passes(parameters) else None

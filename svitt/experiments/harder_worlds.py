@@ -2,7 +2,7 @@
 
 A clip is told by what each object does ("a red ring moves left and a blue bar moves up on sand") or,
 where that is clear, by what they do to each other ("... come together on sand"). Models meet clips of one
-object first and wrong captions all along; without either the verbs are not learnt in this time.
+object first and wrong captions all along; without the first the verbs stayed near chance on a tuning seed.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from svitt.config import from_dict
 from svitt.data.world_questions import KINDS, TEMPORAL, chance
 from svitt.evaluation.metrics import recall_at
 from svitt.experiments.base import Recorded
-from svitt.experiments.harder_worlds import video_config
 from svitt.experiments.retrieval_qa import NAMES, SELECTIONS, Settings
 from svitt.ledger.statistics import paired_t_interval
 
@@ -137,6 +135,11 @@ def questions(runs: Sequence[Recorded]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["seed", "model", "kind", "value"])
 
 
+def chances() -> dict[str, float]:
+    """Chance of every kind of question."""
+    return {kind: chance(kind) for kind in KINDS}
+
+
 def question_table(runs: Sequence[Recorded]) -> pd.DataFrame:
     """A row a model, a column a kind; percent. The last row is the chance of the kind."""
     rows = {
@@ -214,37 +217,3 @@ def guided_minus_random(runs: Sequence[Recorded]) -> pd.DataFrame:
         for rate in rates
     }
     return pd.DataFrame(rows).T.rename_axis("keep rate")
-
-
-@dataclass(frozen=True)
-class ShownClip:
-    """A clip of the triptych. frames: (T, H, W, 3). video_kept, text_kept: patch tokens left by the video
-    encoder and by the text. words: of the caption, with [CLS] and [SEP]. attention: (layers, words, T*h*w),
-    of each word's cross-attention to patches, 0 where the video encoder has dropped them."""
-
-    caption: str
-    frames: npt.NDArray[np.uint8]
-    video_kept: npt.NDArray[np.int64]
-    text_kept: npt.NDArray[np.int64]
-    words: list[str]
-    attention: npt.NDArray[np.float32]
-    patch: int
-
-
-def shown(run: Recorded) -> list[ShownClip]:
-    """The clips that a seed recorded for the page: the first ones of its test split."""
-    o, settings = run.outcomes, settings_of(run)
-    frames = o["shown/frames"]
-    grid = video_config(settings.model).grid
-    patch, per_clip = settings.model.image_size // grid[1], grid[0] * grid[1] * grid[2]
-    made = []
-    for i in range(len(frames)):
-        caption = str(run.record.values[f"shown/{i}/caption"])
-        count = int(o["shown/words"][i])
-        left = o["shown/video_kept"][i].astype(np.int64)
-        attention = np.zeros((o["shown/attention"].shape[1], count, per_clip), dtype=np.float32)
-        attention[:, :, left] = o["shown/attention"][i, :, :count, 1:]
-        words = ["[CLS]", *caption.split(), "[SEP]"][:count]
-        text = o["shown/text_kept"][i].astype(np.int64)
-        made.append(ShownClip(caption, frames[i], left, text, words, attention, patch))
-    return made

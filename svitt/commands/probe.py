@@ -5,29 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from torch import Tensor
-from tqdm import tqdm
-
+from svitt.commands import probe_record
 from svitt.config import require
-from svitt.data.annotations import RetrievalSet, load_retrieval, split_by_file
-from svitt.data.sampling import Sampling
-from svitt.data.text import clean_caption, encode
-from svitt.data.video import read_clip
-from svitt.errors import AnnotationError, VideoDecodeError
-from svitt.evaluation.frame_order import ORDERS, reorder
-from svitt.evaluation.metrics import best_rank, recall_at
-from svitt.models.saving import SavedModel
-from svitt.models.similarity import Similarity, open_similarity
-
-Frames = npt.NDArray[np.uint8]
-_BATCH = 8  # clips shown at once
+from svitt.evaluation.metrics import recall_at
+from svitt.experiments.real_models import probe_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,100 +28,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, help="write ranks of every order here")
-
-
-@dataclass(frozen=True)
-class Probed:
-    """ranks: order -> (draws, V), best rank of a right text for every video. failed: video -> why it could
-    not be read; these are in no denominator, and are said."""
-
-    ranks: dict[str, npt.NDArray[np.int64]]
-    failed: dict[str, str]
-
-
-def read_clips(
-    names: Sequence[str], root: Path, num_frames: int, size: int
-) -> tuple[Frames, list[str], dict[str, str]]:
-    """Clips (V, T, size, size, 3) of the videos that can be read, their names, and why others cannot."""
-    clips, present, failed = [], [], {}
-    for name in tqdm(names, desc="reading", unit="video", leave=False):
-        try:
-            frames = read_clip(root / name, Sampling(num_frames))
-        except VideoDecodeError as error:
-            failed[name] = str(error)
-            continue
-        clips.append(_square(frames, size))
-        present.append(name)
-    if not clips:
-        raise AnnotationError(
-            f"{root}: none of the {len(names)} videos could be read; first: {next(iter(failed.items()))}"
-        )
-    return np.stack(clips), present, failed
-
-
-def _square(frames: Frames, size: int) -> Frames:
-    import torch
-    import torch.nn.functional as F
-
-    if frames.shape[1:3] == (size, size):
-        return frames
-    x = torch.from_numpy(frames).movedim(-1, 1).float()
-    x = F.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp(0, 255).round()
-    return np.asarray(x.movedim(1, -1).to(torch.uint8).numpy())
-
-
-def probe(model: Similarity, clips: Frames, data: RetrievalSet, draws: int, seed: int) -> dict[str, Any]:
-    """Ranks of every order, (draws, V); data: of exactly these clips."""
-    ranks: dict[str, Any] = {}
-    for number, order in enumerate(ORDERS):
-        repeats = draws if order in ("shuffle", "freeze") else 1
-        found = []
-        for draw in range(repeats):
-            shown = reorder(clips, order, np.random.default_rng([seed, number, draw]))
-            starts = range(0, len(shown), _BATCH)
-            scores = [
-                model.similarity(np.asarray(shown[i : i + _BATCH], np.uint8), data.texts)
-                for i in tqdm(starts, desc=f"{order} {draw + 1}/{repeats}", leave=False)
-            ]
-            found.append(best_rank(np.concatenate(scores), data.video_to_text))
-        ranks[order] = np.stack(found)
-    return ranks
-
-
-def restricted(data: RetrievalSet, present: Sequence[str]) -> RetrievalSet:
-    """The part of a set that is about these videos: their texts, and the texts' other videos left out."""
-    rows = [data.videos.index(name) for name in present]
-    columns = np.flatnonzero(data.video_to_text[rows].any(axis=0))
-    texts = tuple(data.texts[column] for column in columns)
-    return RetrievalSet(tuple(present), texts, data.video_to_text[rows][:, columns])
-
-
-def own_encode(saved: SavedModel) -> Callable[[Sequence[str]], tuple[Tensor, Tensor]]:
-    """Captions as this package's models read them: cleaned, one token a word."""
-    assert saved.tokenizer is not None
-    tokenizer, length = saved.tokenizer, saved.model.config.text.max_length
-    return lambda texts: encode(tokenizer, [clean_caption(text) for text in texts], length)
-
-
-def run(args: argparse.Namespace) -> Probed:
-    """Reads the videos, shows them in every order, ranks the texts."""
-    data = load_retrieval(args.annotations)
-    present, missing = split_by_file(data.videos, args.videos)
-    if not present:
-        raise AnnotationError(
-            f"{args.videos}: holds none of the {len(data.videos)} videos of {args.annotations}"
-        )
-    model = open_similarity(args.model, own_encode, args.frames, args.device)
-    clips, readable, failed = read_clips(present, args.videos, model.num_frames, model.image_size)
-    failed |= dict.fromkeys(missing, "no such file")
-    return Probed(probe(model, clips, restricted(data, readable), args.draws, args.seed), failed)
+    parser.add_argument(
+        "--record", action="store_true", help="record it, at scale paper, for the claim about real models"
+    )
+    parser.add_argument("--out", default="", help="workspace of the record (default: the checkout's own)")
 
 
 def call(args: argparse.Namespace) -> int:
     """0: done; 1: some video could not be read (the others are probed)."""
     for name, value in (("--frames", args.frames), ("--draws", args.draws)):
         require(value >= 1, name, value, "integers from 1")
-    found = run(args)
+    if args.record:
+        probe_record.checked_place(args)  # before the work
+    began, cpu = time.perf_counter(), time.process_time()
+    found = probe_files(
+        args.model, args.annotations, args.videos,
+        num_frames=args.frames, draws=args.draws, seed=args.seed, device=args.device,
+    )  # fmt: skip
+    spent = time.process_time() - cpu, time.perf_counter() - began
     videos = found.ranks["none"].shape[1]
     print(f"{videos} videos, video to text; {len(found.failed)} could not be read")
     recalls = {order: 100 * recall_at(ranks, 1) for order, ranks in found.ranks.items()}
@@ -151,4 +59,6 @@ def call(args: argparse.Namespace) -> int:
         settings = {key: str(value) for key, value in vars(args).items() if key not in ("call", "json")}
         content = {"settings": settings, "failed": found.failed, "outcomes": outcomes}
         args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if args.record:
+        print(f"recorded in {probe_record.write(args, found.ranks, len(found.failed), *spent)}")
     return 1 if found.failed else 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from svitt.errors import ConfigError, RecordError
-from svitt.ledger.claims import Claim
+from svitt.ledger.claims import PAPER_SCALE, Claim
 from svitt.ledger.outcomes import outcomes_path, write_atomically
 from svitt.ledger.record import Record, read_outcomes, read_record
 from svitt.ledger.runs import code_hash
@@ -19,9 +19,13 @@ SNAPSHOT = "verdicts.json"
 CodeHash = Callable[[str], tuple[str, dict[str, str]]]
 
 
-def entry_module(chapter: str) -> str:
-    """The experiment module of a chapter: 01_frame_shuffle -> svitt.experiments.frame_shuffle."""
-    return "svitt.experiments." + chapter.partition("_")[2]
+# Records of real data that another module than the chapter's measures.
+_MEASURED_BY = {("01_frame_shuffle", PAPER_SCALE): "real_models"}
+
+
+def entry_module(chapter: str, scale: str = "") -> str:
+    """The module that measures a chapter: 01_frame_shuffle -> svitt.experiments.frame_shuffle."""
+    return "svitt.experiments." + _MEASURED_BY.get((chapter, scale), chapter.partition("_")[2])
 
 
 def stale_modules(record: Record, current: dict[str, str]) -> list[str]:
@@ -40,14 +44,15 @@ def staleness(records: Iterable[Record], hashes: CodeHash = code_hash) -> dict[s
     stale: dict[str, list[str]] = {}
     current: dict[str, tuple[str, dict[str, str]]] = {}
     for record in records:
-        if record.chapter not in current:
+        entry = entry_module(record.chapter, record.scale)
+        if entry not in current:
             try:
-                current[record.chapter] = hashes(entry_module(record.chapter))
+                current[entry] = hashes(entry)
             except ConfigError:  # no such module any more: reported as gone
-                current[record.chapter] = "", {}
-        code, modules = current[record.chapter]
+                current[entry] = "", {}
+        code, modules = current[entry]
         if record.code_hash != code:
-            found = stale_modules(record, modules) or [entry_module(record.chapter)]
+            found = stale_modules(record, modules) or [entry]
             stale[record.chapter] = sorted({*stale.get(record.chapter, []), *found})
     return stale
 

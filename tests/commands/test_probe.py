@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast, XCLIPConfig, XCLIPModel
 
 from svitt.cli import main
-from svitt.commands.probe import probe, restricted
+from svitt.commands import probe_record
 from svitt.commands.search import default_checkpoint
 from svitt.data.annotations import RetrievalSet
 from svitt.data.text import build_tokenizer
@@ -21,6 +21,10 @@ from svitt.data.world_files import encode_mp4
 from svitt.data.world_grammar import vocabulary
 from svitt.data.world_scene import clip_parameters
 from svitt.errors import CheckpointError
+from svitt.experiments.real_models import probe, restricted
+from svitt.ledger.check import staleness
+from svitt.ledger.record import read_outcomes, read_record
+from svitt.ledger.tables import judged
 from svitt.models.similarity import ClipModel, XClipModel, open_similarity, to_pixels
 
 SPEC = WorldSpec(78, 0, 0, 24, 0)
@@ -177,3 +181,26 @@ def test_bad_models_and_sets(folder: Path, tmp_path: Path, capsys: pytest.Captur
     (empty / "test.json").write_text((folder / "test.json").read_text())
     assert run(empty, str(default_checkpoint())) == 2
     assert "none of the 24 videos" in capsys.readouterr().err
+
+
+def test_a_recorded_probe_is_judged_as_the_claim_about_real_models(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_record, "require_clean", lambda scale, root: None)
+    arguments = ["probe", "--model", str(default_checkpoint()), "--annotations", str(folder / "test.json")]
+    arguments += ["--videos", str(folder), "--draws", "2", "--record", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    path = tmp_path / "results" / "paper" / "01_frame_shuffle" / "seed0.json"
+    assert str(path) in capsys.readouterr().out
+    record = read_record(path)
+    assert set(record.rule_hashes) == {"shuffle"} and str(folder) not in path.read_text()
+    outcomes = read_outcomes(path)
+    assert outcomes["real/shuffle/rank"].shape == (2, 24) and outcomes["real/none/rank"].shape == (1, 24)
+    assert not staleness([record])
+    source = judged("shuffle", str(tmp_path)).source_setting
+    assert source.measurement is not None and source.records == (record,)
+    drop = (outcomes["real/shuffle/rank"] <= 1).mean() - (outcomes["real/none/rank"] <= 1).mean()
+    interval = source.measurement.parts[0].interval
+    assert interval is not None and interval.mean == pytest.approx(drop)
+    assert main(arguments) == 2
+    assert "recorded already" in capsys.readouterr().err

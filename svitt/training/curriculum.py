@@ -6,7 +6,7 @@ weights go on; what depends on the number of frames, the positions, is interpola
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -17,10 +17,11 @@ from torch import Tensor
 from svitt.config import EdgeSparsity, NodeSparsity, TrainConfig, VideoEncoderConfig, require
 from svitt.errors import ConfigError
 from svitt.layers.position import Grid, resize_embedding, resize_table
-from svitt.profiling.cost import encoder_cost
 
 Schedule = Literal["rewarmed", "continued"]
 Carry = Literal["linear", "nearest"]
+# (encoder, clips a batch) -> FLOPs of one training step, e.g. from ``svitt.profiling.cost.encoder_cost``.
+StepFlops = Callable[[VideoEncoderConfig, int], int]
 
 
 @dataclass(frozen=True)
@@ -94,17 +95,12 @@ class Curriculum:
             warmup_steps=recipe.warmup_steps if number == 0 else 0,
         )
 
-    def flops(self, base: VideoEncoderConfig) -> int:
+    def flops(self, base: VideoEncoderConfig, step_flops: StepFlops) -> int:
         """Training FLOPs of the video encoder over all stages."""
         return sum(
-            stage.steps * stage_step_flops(self.encoder(base, i), stage.batch_size)
+            stage.steps * step_flops(self.encoder(base, i), stage.batch_size)
             for i, stage in enumerate(self.stages)
         )
-
-
-def stage_step_flops(config: VideoEncoderConfig, batch_size: int) -> int:
-    """FLOPs of one training step of the video encoder."""
-    return round(encoder_cost(config, config.num_frames, batch_size).training)
 
 
 def temporal_sparse_expansion(
@@ -131,7 +127,9 @@ def temporal_sparse_expansion(
     return Curriculum(tuple(made), prune_layers)
 
 
-def direct(of: Curriculum, base: VideoEncoderConfig, last: Stage | None = None) -> Curriculum:
+def direct(
+    of: Curriculum, base: VideoEncoderConfig, step_flops: StepFlops, last: Stage | None = None
+) -> Curriculum:
     """One stage at the final length and sparsity that costs as many training FLOPs as ``of``.
 
     last: another stage than the final one of ``of``, e.g. dense or short; its steps are set. The steps are
@@ -140,7 +138,7 @@ def direct(of: Curriculum, base: VideoEncoderConfig, last: Stage | None = None) 
     """
     last = of.stages[-1] if last is None else last
     one = replace(of, stages=(replace(last, steps=1),))
-    steps = round(of.flops(base) / one.flops(base))
+    steps = round(of.flops(base, step_flops) / one.flops(base, step_flops))
     require(steps >= 1, "steps", steps, "a budget of one step of the last stage or more")
     return replace(of, stages=(replace(last, steps=steps),))
 

@@ -12,12 +12,12 @@ from svitt.config import EdgeSparsity, NodeSparsity, TrainConfig, VideoEncoderCo
 from svitt.errors import ConfigError
 from svitt.experiments.world_models import tiny_video_config
 from svitt.models.video_encoder import VideoEncoder
+from svitt.profiling.cost import encoder_cost
 from svitt.training.curriculum import (
     Curriculum,
     Stage,
     carried,
     direct,
-    stage_step_flops,
     temporal_sparse_expansion,
 )
 from svitt.training.trainer import learning_rate_factor
@@ -27,6 +27,10 @@ RELATIVE = VideoEncoderConfig(16, 8, 4, 16, 2, 2, position="relative_3d", layer_
 EDGES = EdgeSparsity(1, 3, 4)
 GROWING = temporal_sparse_expansion((4, 8, 16), (1.0, 0.7, 0.5), (40, 20, 10), EDGES, prune_layers=(0, 1))
 RECIPE = TrainConfig(70, warmup_steps=8)
+
+
+def step_flops(config: VideoEncoderConfig, batch_size: int) -> int:
+    return encoder_cost(config, config.num_frames, batch_size).training
 
 
 @pytest.mark.parametrize(
@@ -70,18 +74,18 @@ def test_a_stage_without_pruning_has_none() -> None:
 @pytest.mark.parametrize("dense", [False, True])
 def test_direct_training_costs_the_same(dense: bool) -> None:
     last = replace(GROWING.stages[-1], edges=None, keep_rate=1.0) if dense else None
-    at_once = direct(GROWING, BASE, last)
-    step = stage_step_flops(at_once.encoder(BASE, 0), 64)
+    at_once = direct(GROWING, BASE, step_flops, last)
+    step = step_flops(at_once.encoder(BASE, 0), 64)
     assert len(at_once.stages) == 1 and at_once.stages[0].num_frames == 16
-    assert abs(at_once.flops(BASE) - GROWING.flops(BASE)) <= step / 2
-    short = direct(GROWING, BASE, replace(GROWING.stages[0], steps=1))
+    assert abs(at_once.flops(BASE, step_flops) - GROWING.flops(BASE, step_flops)) <= step / 2
+    short = direct(GROWING, BASE, step_flops, replace(GROWING.stages[0], steps=1))
     assert short.stages[0].steps > at_once.stages[0].steps
 
 
 def test_a_budget_below_one_step() -> None:
     small = Curriculum((Stage(1, 1, batch_size=1),))
     with pytest.raises(ConfigError, match="budget"):
-        direct(small, BASE, Stage(16, 1, batch_size=64))
+        direct(small, BASE, step_flops, Stage(16, 1, batch_size=64))
 
 
 def test_rewarmed_stages_begin_at_the_full_rate() -> None:

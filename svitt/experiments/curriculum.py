@@ -1,0 +1,236 @@
+"""Chapter 7: growing clips and sparsity together. Claims ``expansion`` and ``overfit``.
+
+Clips with brief and slow events (chapter 2), all arms at the same training FLOPs. Raw outcomes of a seed:
+
+- ``expansion/correct`` and ``direct/correct``, (budgets, keep rates, N): the right event among six, trained
+  in stages or at the final length and sparsity at once; ``/train_flops`` and ``/train_correct`` (on training
+  clips), (budgets, keep rates). ``dense_expansion``, ``dense_direct``, ``short``: without sparsity, and on
+  the shortest clips alone, (budgets, N) and (budgets,).
+- ``sparse/longest/correct`` and so on, (N,): at the larger budget and the middle keep rate, the longest and
+  the shortest clips, dense and sparse; ``sparse/train_flops``, ``dense/train_flops``; ``chance``.
+- ``<arm>/stages`` (stages, 4): frames, kept tokens, keys a token reads, steps; ``<arm>/loss``, along the
+  training, of the arms ``expansion`` and ``direct`` at the larger budget and the middle keep rate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import nn
+
+from svitt.config import TextConfig, TrainConfig, VideoEncoderConfig, to_dict
+from svitt.data.text import build_tokenizer
+from svitt.data.world_events import Event, event_caption, event_choices, shown, vocabulary
+from svitt.data.world_grammar import VERBS
+from svitt.evaluation.metrics import choose
+from svitt.experiments.base import Measurement
+from svitt.experiments.curriculum_settings import SCALES, Settings
+from svitt.experiments.frame_shuffle import shown_indices
+from svitt.experiments.space_time_batches import Batches
+from svitt.experiments.space_time_tradeoff import events_of, events_spec
+from svitt.experiments.world_models import (
+    WEIGHTS,
+    WorldData,
+    embed_clips,
+    embed_texts,
+    load_weights,
+    world_data,
+)
+from svitt.ledger.code_hash import code_hash
+from svitt.ledger.runs import RunStore
+from svitt.ledger.workspace import Workspace
+from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
+from svitt.profiling.cost import computed_keys, encoder_cost
+from svitt.training.contrastive import contrastive_loss
+from svitt.training.curriculum import Curriculum, Stage
+from svitt.training.curriculum_run import stage_folder, train_stages
+from svitt.training.trainer import LOG, Batch, TrainingLog
+
+__all__ = ["CHAPTER", "SCALES", "Settings", "measure"]
+
+CHAPTER = "07_curriculum"
+LOSS_POINTS = 200
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def step_flops(config: VideoEncoderConfig, batch_size: int) -> int:
+    """FLOPs of one training step of the video encoder."""
+    return encoder_cost(config, config.num_frames, batch_size).training
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The clips of a seed, as their events show them, and what is said of them."""
+
+    settings: Settings
+    seed: int
+    device: str
+    workspace: Workspace
+    data: WorldData
+    words: Tokenizer
+    clips: dict[str, npt.NDArray[np.uint8]]
+    events: dict[str, list[Event]]
+
+    def model(self, video: VideoEncoderConfig) -> DualEncoder:
+        """A fresh dual encoder around a video encoder."""
+        text = TextConfig(self.words.get_vocab_size(), width=video.width, num_heads=video.num_heads)
+        return DualEncoder(DualEncoderConfig(video, text, embed_dim=video.width), self.seed)
+
+    def batches(self, number: int, stage: Stage) -> Callable[[int], Batch]:
+        """Of a stage; every stage has its own order of clips."""
+        pairs = zip(self.data.world.split("train"), self.events["train"], strict=True)
+        captions = [event_caption(record.scene, event.verb) for record, event in pairs]
+        seed = self.seed + 100_000 * number
+        return Batches(
+            self.clips["train"], captions, self.words, stage.num_frames, stage.batch_size, seed,
+            device=self.device,
+        )  # fmt: skip
+
+    def correct(self, model: DualEncoder, split: str, most: int | None = None) -> npt.NDArray[np.int8]:
+        """(N,): the right event among the six of its kind."""
+        records = self.data.world.split(split)[:most]
+        clips = self.clips[split][:most]
+        numbers = shown_indices(len(clips), clips.shape[1], model.config.video.num_frames, self.seed)
+        seen = embed_clips(model, clips[np.arange(len(clips))[:, None], numbers], self.device)
+        pairs = zip(records, self.events[split], strict=False)
+        choices = [text for r, event in pairs for text in event_choices(r.scene, event.brief)]
+        embedded = embed_texts(model, choices, self.words, self.device).reshape(len(clips), len(VERBS), -1)
+        true = np.array([VERBS.index(record.verb) for record in records])
+        return choose(np.einsum("nd,nkd->nk", seen, embedded), true).astype(np.int8)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained curriculum: what it scores, what it cost, its losses by step."""
+
+    curriculum: Curriculum
+    correct: npt.NDArray[np.int8]
+    train_correct: float
+    flops: float
+    losses: npt.NDArray[np.float32]
+
+
+def bench_of(settings: Settings, seed: int, device: str, workspace: Workspace) -> Bench:
+    """The clips of a seed, made or found."""
+    events = settings.events
+    data = world_data(events_spec(events, seed), workspace, events.event_size)
+    happening = {split: events_of(events, data, split, seed) for split in ("train", "test")}
+    clips = {split: shown(data.clips(split), happening[split]) for split in happening}
+    words = build_tokenizer(vocabulary())
+    return Bench(settings, seed, device, workspace, data, words, clips, happening)
+
+
+def run(bench: Bench, curriculum: Curriculum, title: str) -> Trained:
+    """Trains a curriculum now, or finds it, and scores it."""
+    s, base = bench.settings, bench.settings.base()
+    recipe = TrainConfig(
+        sum(stage.steps for stage in curriculum.stages), s.events.batch_size, s.events.learning_rate,
+        warmup_steps=s.events.warmup_steps, mixed_precision=s.events.mixed_precision,
+    )  # fmt: skip
+    config = {
+        "world": to_dict(bench.data.world.spec),
+        "event_length": s.events.event_length,
+        "size": s.events.event_size,
+        "base": to_dict(base),
+        "stages": [to_dict(stage) for stage in curriculum.stages],
+        "how": [list(curriculum.prune_layers), curriculum.schedule, curriculum.carry],
+        "recipe": to_dict(recipe),
+        "device": torch.device(bench.device).type,
+    }
+    final = bench.model(curriculum.encoder(base, len(curriculum.stages) - 1))
+    with RunStore(bench.workspace.runs).open(
+        "curriculum", config, bench.seed, code_hash(__name__)[0]
+    ) as place:
+        if not place.finished:
+            began = time.process_time()
+            made: nn.Module = train_stages(
+                curriculum, base, recipe, model_of=bench.model, batches_of=bench.batches,
+                loss_of=contrastive_loss, folder=place.path, device=bench.device,
+                title=f"{title} {bench.seed}",
+            )  # fmt: skip
+            save_file(made.state_dict(), place.path / WEIGHTS)
+            place.finish({"steps": recipe.steps, "cpu_seconds": time.process_time() - began})
+        model = load_weights(final, place.path / WEIGHTS).to(bench.device)
+        losses = [
+            loss
+            for i in range(len(curriculum.stages))
+            for _, loss in sorted(TrainingLog(stage_folder(place.path, i) / LOG).losses().items())
+        ]
+    return Trained(
+        curriculum,
+        bench.correct(model, "test"),
+        float(bench.correct(model, "train", len(bench.clips["test"])).mean()),
+        float(curriculum.flops(base, step_flops)),
+        np.array(losses, dtype=np.float32),
+    )
+
+
+def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:
+    """Trains all arms of a seed."""
+    bench = bench_of(settings, seed, device, workspace)
+    longest, shortest = settings.lengths[-1], settings.lengths[0]
+    budgets, rates = range(len(settings.budgets)), settings.keep_rates
+
+    def arm(kind: Any, length: int, rate: float, sparse: bool, budget: int) -> Trained:
+        made = settings.curriculum(kind, length, rate, sparse, budget, step_flops)
+        return run(bench, made, f"{'sparse' if sparse else 'dense'} {kind} to {length}")
+
+    grid = {
+        kind: [[arm(kind, longest, rate, True, b) for rate in rates] for b in budgets]
+        for kind in ("expansion", "direct")
+    }
+    rows = {
+        "dense_expansion": [arm("expansion", longest, 1.0, False, b) for b in budgets],
+        "dense_direct": [arm("direct", longest, 1.0, False, b) for b in budgets],
+        "short": [arm("direct", shortest, 1.0, False, b) for b in budgets],
+    }
+    outcomes: Arrays = {}
+    for kind, cells in grid.items():
+        outcomes[f"{kind}/correct"] = np.array([[cell.correct for cell in row] for row in cells])
+        outcomes[f"{kind}/train_flops"] = np.array([[cell.flops for cell in row] for row in cells])
+        outcomes[f"{kind}/train_correct"] = np.array([[cell.train_correct for cell in row] for row in cells])
+        outcomes |= _along(kind, cells[-1][1], settings)
+    for kind, line in rows.items():
+        outcomes[f"{kind}/correct"] = np.array([cell.correct for cell in line])
+        outcomes[f"{kind}/train_flops"] = np.array([cell.flops for cell in line])
+        outcomes[f"{kind}/train_correct"] = np.array([cell.train_correct for cell in line])
+    last = len(settings.budgets) - 1
+    ends = {
+        "sparse/longest": grid["direct"][last][1],
+        "dense/longest": rows["dense_direct"][last],
+        "sparse/shortest": arm("direct", shortest, rates[1], True, last),
+        "dense/shortest": rows["short"][last],
+    }
+    for name, cell in ends.items():
+        outcomes[f"{name}/correct"] = cell.correct
+        outcomes[f"{name}/train_correct"] = np.array(cell.train_correct)
+    for name in ("sparse", "dense"):
+        outcomes[f"{name}/train_flops"] = np.array(ends[f"{name}/longest"].flops)
+    outcomes["chance"] = np.array(1 / len(VERBS))
+    outcomes["event_brief"] = np.array([event.brief for event in bench.events["test"]], dtype=np.int8)
+    scalars = {name: float(a.mean()) for name, a in outcomes.items() if "/stages" not in name}
+    return Measurement(scalars, outcomes)
+
+
+def _along(kind: str, cell: Trained, settings: Settings) -> Arrays:
+    """Stages and losses of one training."""
+    rows = []
+    for i, stage in enumerate(cell.curriculum.stages):
+        encoder = cell.curriculum.encoder(settings.base(), i)
+        tokens = encoder.grid[0] * encoder.grid[1] * encoder.grid[2]
+        kept = encoder_cost(encoder, stage.num_frames).layers[-1].tokens - 1
+        rows.append((stage.num_frames, kept, computed_keys(stage.edges, tokens), stage.steps))
+    chosen = np.linspace(0, len(cell.losses) - 1, min(LOSS_POINTS, len(cell.losses))).round().astype(int)
+    return {
+        f"{kind}/stages": np.array(rows),
+        f"{kind}/loss_steps": chosen,
+        f"{kind}/loss": cell.losses[chosen],
+    }

@@ -1,0 +1,87 @@
+"""The scales of chapter 7."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from svitt.config import EdgeSparsity, VideoEncoderConfig
+from svitt.experiments.space_time_settings import Settings as Events
+from svitt.experiments.world_models import tiny_video_config
+from svitt.training.curriculum import Carry, Curriculum, Schedule, Stage, StepFlops, direct
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A scale of the chapter.
+
+    events: world, sizes and recipe of the clips with events (chapter 2). budgets: of training, in steps of
+    the dense encoder on the shortest clips. lengths: frames of the stages, of equal FLOPs each. keep_rates:
+    final ones, at each pruning layer; block_size, num_random_blocks: of the sparse edges. schedule, carry:
+    how a stage begins.
+    """
+
+    seeds: tuple[int, ...]
+    events: Events = field(default_factory=lambda: Events((0,), num_train=1000))
+    budgets: tuple[int, int] = (600, 1200)
+    lengths: tuple[int, ...] = (4, 8, 16)
+    keep_rates: tuple[float, float, float] = (0.7, 0.5, 0.3)
+    prune_layers: tuple[int, ...] = (0, 1)
+    block_size: int = 4
+    num_random_blocks: int = 3
+    schedule: Schedule = "rewarmed"
+    carry: Carry = "linear"
+
+    def base(self) -> VideoEncoderConfig:
+        """The dense encoder of the shortest clips."""
+        e = self.events
+        return tiny_video_config(
+            self.lengths[0], image_size=e.event_size, width=e.width, depth=e.depth, num_heads=e.width // 32
+        )
+
+    def stage(self, length: int, keep_rate: float, sparse: bool, steps: int = 1) -> Stage:
+        """Clips of ``length`` frames, dense or sparse."""
+        edges = EdgeSparsity(1, self.num_random_blocks, self.block_size) if sparse else None
+        rate = keep_rate if sparse else 1.0
+        return Stage(length, steps, rate, edges, batch_size=self.events.batch_size)
+
+    def budget(self, number: int, step_flops: StepFlops) -> int:
+        """FLOPs of one of the budgets."""
+        return self.budgets[number] * step_flops(self.base(), self.events.batch_size)
+
+    def curriculum(
+        self, kind: Literal["expansion", "direct"], length: int, keep_rate: float, sparse: bool, number: int,
+        step_flops: StepFlops,
+    ) -> Curriculum:  # fmt: skip
+        """What is trained at a budget: one stage at the final length, or stages up to it in which the keep
+        rate falls in equal steps from 1."""
+        last = self.stage(length, keep_rate, sparse)
+        whole = Curriculum(
+            (self.stage(self.lengths[0], 1.0, False, self.budgets[number]),), self.prune_layers,
+            self.schedule, self.carry,
+        )  # fmt: skip
+        if kind == "direct":
+            return direct(whole, self.base(), step_flops, last)
+        lengths = [n for n in self.lengths if n <= length]
+        made = []
+        for i, frames in enumerate(lengths):
+            rate = 1 - (1 - keep_rate) * i / max(1, len(lengths) - 1)
+            stage = self.stage(frames, rate, sparse)
+            one = Curriculum((stage,), self.prune_layers)
+            share = self.budget(number, step_flops) / len(lengths)
+            steps = max(1, round(share / one.flops(self.base(), step_flops)))
+            made.append(self.stage(frames, rate, sparse, steps))
+        return Curriculum(tuple(made), self.prune_layers, self.schedule, self.carry)
+
+
+SCALES: Mapping[str, Settings] = {
+    "smoke": Settings((0,), Events((0,), 200, 60, batch_size=32, warmup_steps=2), (12, 24)),
+    "cpu": Settings((0, 1, 2, 3, 4)),
+    "gpu": Settings(
+        tuple(range(8)),
+        Events((0,), 5000, 2000, width=256, depth=8, event_clip=64, event_size=32, event_length=5,
+               batch_size=256, learning_rate=1e-3, warmup_steps=200, mixed_precision="bf16"),
+        (4000, 12000), (8, 16, 32), prune_layers=(1, 3, 5), block_size=16,
+    ),
+}  # fmt: skip

@@ -34,7 +34,7 @@ class Settings:
     middle: tuple[int, int] = (4, 32)
     frames: tuple[int, int] = (16, 16)
     width: int = 64
-    other_widths: tuple[int, ...] = (32, 128)
+    other_widths: tuple[int, ...] = (32, 96)
     depth: int = 3
     lengths: tuple[int, ...] = (2, 4, 8, 16)
     event_clip: int = 32

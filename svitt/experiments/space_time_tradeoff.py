@@ -112,7 +112,7 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     for width in (settings.width, *settings.other_widths):
         head = "" if width == settings.width else f"width{width}/"
         for name, arm in settings.arms().items():
-            for what, array in _tradeoff(settings, name, arm, width, seed, device, workspace).items():
+            for what, array in _tradeoff(settings, arm, width, seed, device, workspace).items():
                 outcomes[f"{head}{name}/{what}"] = array
                 values[f"{head}{name}/{what}"] = float(array.mean())
     for what, array in _longer(settings, seed, device, workspace).items():
@@ -127,9 +127,9 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
 
 
 def _tradeoff(
-    settings: Settings, name: str, arm: Arm, width: int, seed: int, device: str, workspace: Workspace
+    settings: Settings, arm: Arm, width: int, seed: int, device: str, workspace: Workspace
 ) -> Arrays:
-    """One arm: temporal/correct, spatial/correct, train_flops."""
+    """One arm: temporal/correct, spatial/correct, train_flops. Arms of the same frames share their model."""
     data = world_data(tradeoff_spec(settings, seed), workspace, arm.size)
     video = encoder(settings, arm, width)
     captions = data.world.split("train").captions(1.0)
@@ -143,7 +143,7 @@ def _tradeoff(
         device=device,
     )
     key = {"world": to_dict(data.world.spec), "size": arm.size}
-    model = trained(f"tradeoff_{name}", dual_encoder_config(video, data), batches, settings, key, workspace)
+    model = trained("tradeoff", dual_encoder_config(video, data), batches, settings, key, workspace)
     split, clips = data.world.split("test"), data.clips("test")
     numbers = shown_indices(len(clips), clips.shape[1], arm.num_frames, seed)
     seen = embed_clips(model, clips[np.arange(len(clips))[:, None], numbers], device)

@@ -27,7 +27,8 @@ StepFlops = Callable[[VideoEncoderConfig, int], int]
 @dataclass(frozen=True)
 class Stage:
     """One stage. num_frames: of a clip. steps, batch_size: of its training. keep_rate: of the patch tokens at
-    each pruning layer, 1 for none. edges: None is dense. image_size: pixels; None is the encoder's own."""
+    each pruning layer, 1 for none. edges: None is dense. image_size: pixels; None is the encoder's own.
+    learning_rate: the highest of the stage; None is that of the whole training."""
 
     num_frames: int
     steps: int
@@ -35,6 +36,7 @@ class Stage:
     edges: EdgeSparsity | None = None
     image_size: int | None = None
     batch_size: int = 64
+    learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         require(self.num_frames >= 1, "num_frames", self.num_frames, "integers from 1")
@@ -43,6 +45,8 @@ class Stage:
         require(0 < self.keep_rate <= 1, "keep_rate", self.keep_rate, "0 < keep_rate <= 1")
         size = self.image_size
         require(size is None or size >= 1, "image_size", size, "integers from 1, or None")
+        rate = self.learning_rate
+        require(rate is None or rate > 0, "learning_rate", rate, "numbers above 0, or None")
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ class Curriculum:
     def training(self, number: int, recipe: TrainConfig) -> TrainConfig:
         """The training configuration of a stage; ``recipe`` is that of a whole training at once."""
         stage = self.stages[number]
-        made = replace(recipe, steps=stage.steps, batch_size=stage.batch_size)
+        rate = recipe.learning_rate if stage.learning_rate is None else stage.learning_rate
+        made = replace(recipe, steps=stage.steps, batch_size=stage.batch_size, learning_rate=rate)
         if self.schedule == "rewarmed":
             return replace(made, warmup_steps=min(recipe.warmup_steps, max(1, stage.steps // 4)))
         done = sum(s.steps for s in self.stages[:number])
@@ -90,7 +95,7 @@ class Curriculum:
         begins, ends = 1 - done / total, 1 - (done + stage.steps) / total
         return replace(
             made,
-            learning_rate=recipe.learning_rate * begins,
+            learning_rate=rate * begins,
             final_rate=max(ends, recipe.final_rate) / begins,
             warmup_steps=recipe.warmup_steps if number == 0 else 0,
         )

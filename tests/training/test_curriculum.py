@@ -95,6 +95,16 @@ def test_rewarmed_stages_begin_at_the_full_rate() -> None:
         assert 1 <= made.warmup_steps <= max(1, stage.steps // 4)
 
 
+@pytest.mark.parametrize("schedule", ["rewarmed", "continued"])
+def test_a_stage_may_have_a_rate_of_its_own(schedule: str) -> None:
+    own = replace(GROWING.stages[0], learning_rate=RECIPE.learning_rate / 10)
+    made = replace(GROWING, stages=(own, *GROWING.stages[1:]), schedule=schedule)
+    assert made.training(0, RECIPE).learning_rate == pytest.approx(RECIPE.learning_rate / 10)
+    assert made.training(1, RECIPE) == replace(GROWING, schedule=schedule).training(1, RECIPE)
+    with pytest.raises(ConfigError, match="learning_rate"):
+        replace(own, learning_rate=0.0)
+
+
 def test_a_continued_rate_has_no_jump() -> None:
     once = replace(GROWING, schedule="continued")
     recipes = [once.training(i, RECIPE) for i in range(3)]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from svitt.config import from_dict
 from svitt.data.world_questions import KINDS, TEMPORAL, chance
 from svitt.evaluation.metrics import recall_at
 from svitt.experiments.base import Recorded
+from svitt.experiments.report_text import interval, percent
 from svitt.experiments.retrieval_qa import NAMES, SELECTIONS, Settings
-from svitt.ledger.statistics import paired_t_interval
 
 ARMS: dict[str, str] = {
     "dense": "dense",
@@ -46,21 +44,6 @@ def settings_of(run: Recorded) -> Settings:
 def _value(run: Recorded, name: str) -> float:
     array = run.outcomes[name]
     return recall_at(array, 1) if name.endswith("rank") else float(array.mean())
-
-
-def percent(values: Sequence[float] | npt.NDArray[Any]) -> str:
-    """Mean (and SD) in percent, as text."""
-    array = 100 * np.asarray(values, dtype=float)
-    return f"{array.mean():.1f}" + (f" ± {array.std(ddof=1):.1f}" if len(array) > 1 else "")
-
-
-def interval(values: Sequence[float] | npt.NDArray[Any], unit: float = 100.0) -> str:
-    """Mean and 95% t-interval, in points, as text."""
-    array = unit * np.asarray(values, dtype=float)
-    if len(array) < 2:
-        return f"{array.mean():+.1f}"
-    found = paired_t_interval(array)
-    return f"{found.mean:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"
 
 
 def retrieval(runs: Sequence[Recorded]) -> pd.DataFrame:

@@ -6,8 +6,10 @@ Clips with brief and slow events (chapter 2), all arms at the same training FLOP
   in stages or at the final length and sparsity at once; ``/train_flops`` and ``/train_correct`` (on training
   clips), (budgets, keep rates). ``dense_expansion``, ``dense_direct``, ``short``: without sparsity, and on
   the shortest clips alone, (budgets, N) and (budgets,).
-- ``sparse/longest/correct`` and so on, (N,): at the larger budget and the middle keep rate, the longest and
-  the shortest clips, dense and sparse; ``sparse/train_flops``, ``dense/train_flops``; ``chance``.
+- ``lengthen`` and ``sparsify``: one of the two grows alone, (N,), at the larger budget and middle keep rate.
+- ``sparse/longest/correct`` and so on, (N,): at the same budget and keep rate, trained directly on the
+  longest, middle and shortest clips, dense and sparse; ``sparse/train_flops``, ``dense/train_flops``.
+- ``cpu_seconds`` beside every ``train_flops`` of the arms; ``chance``; ``event_brief`` (N,).
 - ``<arm>/stages`` (stages, 4): frames, kept tokens, keys a token reads, steps; ``<arm>/loss``, along the
   training, of the arms ``expansion`` and ``direct`` at the larger budget and the middle keep rate.
 """
@@ -32,7 +34,7 @@ from svitt.data.world_events import Event, event_caption, event_choices, shown, 
 from svitt.data.world_grammar import VERBS
 from svitt.evaluation.metrics import choose
 from svitt.experiments.base import Measurement
-from svitt.experiments.curriculum_settings import SCALES, Settings
+from svitt.experiments.curriculum_settings import SCALES, Kind, Settings
 from svitt.experiments.frame_shuffle import shown_indices
 from svitt.experiments.space_time_batches import Batches
 from svitt.experiments.space_time_tradeoff import events_of, events_spec
@@ -115,6 +117,7 @@ class Trained:
     correct: npt.NDArray[np.int8]
     train_correct: float
     flops: float
+    cpu_seconds: float
     losses: npt.NDArray[np.float32]
 
 
@@ -159,6 +162,7 @@ def run(bench: Bench, curriculum: Curriculum, title: str) -> Trained:
             save_file(made.state_dict(), place.path / WEIGHTS)
             place.finish({"steps": recipe.steps, "cpu_seconds": time.process_time() - began})
         model = load_weights(final, place.path / WEIGHTS).to(bench.device)
+        seconds = float(place.summary["cpu_seconds"])
         losses = [
             loss
             for i in range(len(curriculum.stages))
@@ -169,6 +173,7 @@ def run(bench: Bench, curriculum: Curriculum, title: str) -> Trained:
         bench.correct(model, "test"),
         float(bench.correct(model, "train", len(bench.clips["test"])).mean()),
         float(curriculum.flops(base, step_flops)),
+        seconds,
         np.array(losses, dtype=np.float32),
     )
 
@@ -177,47 +182,54 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     """Trains all arms of a seed."""
     bench = bench_of(settings, seed, device, workspace)
     longest, shortest = settings.lengths[-1], settings.lengths[0]
-    budgets, rates = range(len(settings.budgets)), settings.keep_rates
+    middle = settings.lengths[len(settings.lengths) // 2]
+    budgets, rates, last = range(len(settings.budgets)), settings.keep_rates, len(settings.budgets) - 1
 
-    def arm(kind: Any, length: int, rate: float, sparse: bool, budget: int) -> Trained:
+    def arm(kind: Kind, length: int, rate: float, sparse: bool, budget: int) -> Trained:
         made = settings.curriculum(kind, length, rate, sparse, budget, step_flops)
         return run(bench, made, f"{'sparse' if sparse else 'dense'} {kind} to {length}")
 
-    grid = {
-        kind: [[arm(kind, longest, rate, True, b) for rate in rates] for b in budgets]
-        for kind in ("expansion", "direct")
-    }
+    kinds: tuple[Kind, ...] = ("expansion", "direct")
+    grid = {kind: [[arm(kind, longest, rate, True, b) for rate in rates] for b in budgets] for kind in kinds}
     rows = {
         "dense_expansion": [arm("expansion", longest, 1.0, False, b) for b in budgets],
         "dense_direct": [arm("direct", longest, 1.0, False, b) for b in budgets],
         "short": [arm("direct", shortest, 1.0, False, b) for b in budgets],
     }
-    outcomes: Arrays = {}
-    for kind, cells in grid.items():
-        outcomes[f"{kind}/correct"] = np.array([[cell.correct for cell in row] for row in cells])
-        outcomes[f"{kind}/train_flops"] = np.array([[cell.flops for cell in row] for row in cells])
-        outcomes[f"{kind}/train_correct"] = np.array([[cell.train_correct for cell in row] for row in cells])
-        outcomes |= _along(kind, cells[-1][1], settings)
-    for kind, line in rows.items():
-        outcomes[f"{kind}/correct"] = np.array([cell.correct for cell in line])
-        outcomes[f"{kind}/train_flops"] = np.array([cell.flops for cell in line])
-        outcomes[f"{kind}/train_correct"] = np.array([cell.train_correct for cell in line])
-    last = len(settings.budgets) - 1
-    ends = {
+    cells = {
+        "lengthen": arm("lengthen", longest, rates[1], True, last),
+        "sparsify": arm("sparsify", longest, rates[1], True, last),
         "sparse/longest": grid["direct"][last][1],
         "dense/longest": rows["dense_direct"][last],
+        "sparse/middle": arm("direct", middle, rates[1], True, last),
+        "dense/middle": arm("direct", middle, 1.0, False, last),
         "sparse/shortest": arm("direct", shortest, rates[1], True, last),
         "dense/shortest": rows["short"][last],
     }
-    for name, cell in ends.items():
-        outcomes[f"{name}/correct"] = cell.correct
-        outcomes[f"{name}/train_correct"] = np.array(cell.train_correct)
+    outcomes: Arrays = {}
+    for kind in kinds:
+        outcomes |= _arrays(kind, grid[kind]) | _along(kind, grid[kind][last][1], settings)
+    for name, line in rows.items():
+        outcomes |= _arrays(name, line)
+    for name, cell in cells.items():
+        outcomes |= _arrays(name, cell)
     for name in ("sparse", "dense"):
-        outcomes[f"{name}/train_flops"] = np.array(ends[f"{name}/longest"].flops)
+        outcomes[f"{name}/train_flops"] = outcomes[f"{name}/longest/train_flops"]
     outcomes["chance"] = np.array(1 / len(VERBS))
     outcomes["event_brief"] = np.array([event.brief for event in bench.events["test"]], dtype=np.int8)
     scalars = {name: float(a.mean()) for name, a in outcomes.items() if "/stages" not in name}
     return Measurement(scalars, outcomes)
+
+
+def _arrays(name: str, cells: Any) -> Arrays:
+    """The outcomes of one training, or of (nested) lists of them."""
+
+    def each(field: str, of: Any) -> Any:
+        return [each(field, one) for one in of] if isinstance(of, list) else getattr(of, field)
+
+    fields = {"correct": "correct", "train_correct": "train_correct", "train_flops": "flops"}
+    fields |= {"cpu_seconds": "cpu_seconds"}
+    return {f"{name}/{what}": np.array(each(field, cells)) for what, field in fields.items()}
 
 
 def _along(kind: str, cell: Trained, settings: Settings) -> Arrays:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +10,10 @@ from svitt.config import EdgeSparsity, VideoEncoderConfig
 from svitt.experiments.space_time_settings import Settings as Events
 from svitt.experiments.world_models import tiny_video_config
 from svitt.training.curriculum import Carry, Curriculum, Schedule, Stage, StepFlops, direct
+
+# How a training gets to its final length and sparsity: at once; both grow in stages; only the clips grow,
+# sparse from the start; only the sparsity grows, on long clips from the start.
+Kind = Literal["direct", "expansion", "lengthen", "sparsify"]
 
 
 @dataclass(frozen=True)
@@ -51,27 +55,27 @@ class Settings:
         return self.budgets[number] * step_flops(self.base(), self.events.batch_size)
 
     def curriculum(
-        self, kind: Literal["expansion", "direct"], length: int, keep_rate: float, sparse: bool, number: int,
-        step_flops: StepFlops,
-    ) -> Curriculum:  # fmt: skip
-        """What is trained at a budget: one stage at the final length, or stages up to it in which the keep
-        rate falls in equal steps from 1."""
-        last = self.stage(length, keep_rate, sparse)
-        whole = Curriculum(
-            (self.stage(self.lengths[0], 1.0, False, self.budgets[number]),), self.prune_layers,
-            self.schedule, self.carry,
-        )  # fmt: skip
+        self, kind: Kind, length: int, keep_rate: float, sparse: bool, number: int, step_flops: StepFlops
+    ) -> Curriculum:
+        """What is trained at a budget, up to clips of ``length`` frames and down to ``keep_rate``."""
         if kind == "direct":
-            return direct(whole, self.base(), step_flops, last)
-        lengths = [n for n in self.lengths if n <= length]
-        made = []
-        for i, frames in enumerate(lengths):
-            rate = 1 - (1 - keep_rate) * i / max(1, len(lengths) - 1)
-            stage = self.stage(frames, rate, sparse)
-            one = Curriculum((stage,), self.prune_layers)
-            share = self.budget(number, step_flops) / len(lengths)
-            steps = max(1, round(share / one.flops(self.base(), step_flops)))
-            made.append(self.stage(frames, rate, sparse, steps))
+            whole = self._stages([(self.lengths[0], 1.0)], False, (self.budgets[number],))
+            return direct(whole, self.base(), step_flops, self.stage(length, keep_rate, sparse))
+        grown = [n for n in self.lengths if n <= length]
+        rates = [1 - (1 - keep_rate) * i / max(1, len(grown) - 1) for i in range(len(grown))]
+        every = {
+            "expansion": list(zip(grown, rates, strict=True)),
+            "lengthen": [(n, keep_rate) for n in grown],
+            "sparsify": [(length, rate) for rate in rates],
+        }[kind]
+        share = self.budget(number, step_flops) / len(every)
+        costs = [self._stages([one], sparse).flops(self.base(), step_flops) for one in every]
+        return self._stages(every, sparse, [max(1, round(share / cost)) for cost in costs])
+
+    def _stages(
+        self, stages: Sequence[tuple[int, float]], sparse: bool, steps: Sequence[int] = (1,)
+    ) -> Curriculum:
+        made = (self.stage(n, rate, sparse, count) for (n, rate), count in zip(stages, steps, strict=True))
         return Curriculum(tuple(made), self.prune_layers, self.schedule, self.carry)
 
 

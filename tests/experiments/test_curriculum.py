@@ -61,6 +61,9 @@ def test_every_cell_is_measured(found: base.Recorded) -> None:
     assert (np.diff(o["expansion/stages"][:, 1] / (4 * o["expansion/stages"][:, 0])) < 0).all()
     assert (o["sparse/longest/correct"] == o["direct/correct"][1, 1]).all()
     assert (o["dense/shortest/correct"] == o["short/correct"][1]).all()
+    for arm in ("lengthen", "sparsify", "sparse/middle", "dense/middle"):
+        assert o[f"{arm}/correct"].shape == (10,) and o[f"{arm}/cpu_seconds"] > 0
+    assert (o["direct/cpu_seconds"] > 0).all()
     assert float(o["chance"]) == pytest.approx(1 / 6)
 
 
@@ -85,6 +88,16 @@ def test_the_keep_rate_falls_to_the_final_one() -> None:
     assert [stage.num_frames for stage in made.stages] == [4, 8, 16]
     dense = SCALES["cpu"].curriculum("expansion", 16, 1.0, False, 1, step_flops)
     assert all(stage.keep_rate == 1 and stage.edges is None for stage in dense.stages)
+
+
+def test_one_of_the_two_may_grow_alone() -> None:
+    s = SCALES["cpu"]
+    longer, sparser = (s.curriculum(kind, 16, 0.5, True, 1, step_flops) for kind in ("lengthen", "sparsify"))
+    assert [(stage.num_frames, stage.keep_rate) for stage in longer.stages] == [(4, 0.5), (8, 0.5), (16, 0.5)]
+    assert [(t.num_frames, t.keep_rate) for t in sparser.stages] == [(16, 1.0), (16, 0.75), (16, 0.5)]
+    wanted = s.budget(1, step_flops)
+    for made in (longer, sparser):
+        assert made.flops(s.base(), step_flops) == pytest.approx(wanted, rel=0.02)
 
 
 def test_stages_see_their_clips_in_different_orders(out_dir: str, found: base.Recorded) -> None:

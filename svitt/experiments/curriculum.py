@@ -70,7 +70,8 @@ def step_flops(config: VideoEncoderConfig, batch_size: int) -> int:
 
 @dataclass(frozen=True)
 class Bench:
-    """The clips of a seed, as their events show them, and what is said of them."""
+    """The clips of a seed, as their events show them, and what is said of them. split: that models are
+    scored on."""
 
     settings: Settings
     seed: int
@@ -80,6 +81,7 @@ class Bench:
     words: Tokenizer
     clips: dict[str, npt.NDArray[np.uint8]]
     events: dict[str, list[Event]]
+    split: str = "test"
 
     def model(self, video: VideoEncoderConfig) -> DualEncoder:
         """A fresh dual encoder around a video encoder."""
@@ -121,14 +123,14 @@ class Trained:
     losses: npt.NDArray[np.float32]
 
 
-def bench_of(settings: Settings, seed: int, device: str, workspace: Workspace) -> Bench:
-    """The clips of a seed, made or found."""
+def bench_of(settings: Settings, seed: int, device: str, workspace: Workspace, split: str = "test") -> Bench:
+    """The clips of a seed, made or found, for training and for scoring on a split."""
     events = settings.events
     data = world_data(events_spec(events, seed), workspace, events.event_size)
-    happening = {split: events_of(events, data, split, seed) for split in ("train", "test")}
-    clips = {split: shown(data.clips(split), happening[split]) for split in happening}
+    happening = {part: events_of(events, data, part, seed) for part in ("train", split)}
+    clips = {part: shown(data.clips(part), happening[part]) for part in happening}
     words = build_tokenizer(vocabulary())
-    return Bench(settings, seed, device, workspace, data, words, clips, happening)
+    return Bench(settings, seed, device, workspace, data, words, clips, happening, split)
 
 
 def run(bench: Bench, curriculum: Curriculum, title: str) -> Trained:
@@ -170,8 +172,8 @@ def run(bench: Bench, curriculum: Curriculum, title: str) -> Trained:
         ]
     return Trained(
         curriculum,
-        bench.correct(model, "test"),
-        float(bench.correct(model, "train", len(bench.clips["test"])).mean()),
+        bench.correct(model, bench.split),
+        float(bench.correct(model, "train", len(bench.clips[bench.split])).mean()),
         float(curriculum.flops(base, step_flops)),
         seconds,
         np.array(losses, dtype=np.float32),

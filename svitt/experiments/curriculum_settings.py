@@ -21,15 +21,16 @@ class Settings:
     """A scale of the chapter.
 
     events: world, sizes and recipe of the clips with events (chapter 2). budgets: of training, in steps of
-    the dense encoder on the shortest clips. lengths: frames of the stages, of equal FLOPs each. keep_rates:
-    final ones, at each pruning layer; block_size, num_random_blocks: of the sparse edges. schedule, carry:
-    how a stage begins.
+    the dense encoder on the shortest clips. lengths: frames of the stages; shares: of the FLOPs that each of
+    them gets. keep_rates: final ones, at each pruning layer; block_size, num_random_blocks: of the sparse
+    edges. schedule, carry: how a stage begins.
     """
 
     seeds: tuple[int, ...]
     events: Events = field(default_factory=lambda: Events((0,), num_train=1000))
     budgets: tuple[int, int] = (600, 1200)
     lengths: tuple[int, ...] = (4, 8, 16)
+    shares: tuple[float, ...] = (1, 1, 1)
     keep_rates: tuple[float, float, float] = (0.7, 0.5, 0.3)
     prune_layers: tuple[int, ...] = (0, 1)
     block_size: int = 4
@@ -68,9 +69,10 @@ class Settings:
             "lengthen": [(n, keep_rate) for n in grown],
             "sparsify": [(length, rate) for rate in rates],
         }[kind]
-        share = self.budget(number, step_flops) / len(every)
+        unit = self.budget(number, step_flops) / sum(self.shares[: len(every)])
         costs = [self._stages([one], sparse).flops(self.base(), step_flops) for one in every]
-        return self._stages(every, sparse, [max(1, round(share / cost)) for cost in costs])
+        steps = [max(1, round(unit * n / cost)) for n, cost in zip(self.shares, costs, strict=False)]
+        return self._stages(every, sparse, steps)
 
     def _stages(
         self, stages: Sequence[tuple[int, float]], sparse: bool, steps: Sequence[int] = (1,)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from svitt.experiments import base, curriculum
+from svitt.experiments import base, curriculum, curriculum_tuning
 from svitt.experiments.curriculum import bench_of, run, step_flops
+from svitt.experiments.curriculum_report import tuning_table
 from svitt.experiments.curriculum_settings import SCALES, Settings
 from svitt.experiments.space_time_settings import Settings as Events
 from svitt.ledger.claims import claims_file, find_claim, load_claims
@@ -115,3 +116,32 @@ def test_a_step_of_every_stage_of_the_gpu_preset(out_dir: str) -> None:
     one = replace(whole, stages=tuple(replace(stage, steps=1) for stage in whole.stages))
     trained = run(bench_of(small, 0, "cpu", Workspace.open(out_dir)), one, "preset")
     assert len(trained.losses) == 3 and trained.correct.shape == (2,)
+
+
+def test_tuning_looks_at_validation_clips_alone(out_dir: str) -> None:
+    made = ModuleType(curriculum_tuning.__name__)
+    tiny = curriculum_tuning.Settings(
+        (1000,), replace(TINY, events=replace(TINY.events, num_test=12)), (3e-3,)
+    )
+    made.__dict__.update(vars(curriculum_tuning), SCALES={"smoke": tiny})
+    assert base.ensure(made, "smoke", 1000, "cpu", out_dir)[1]
+    (found,) = base.recorded(made, "smoke", out_dir)
+    trials = {arm: len(tiny.trials(arm)) for arm in curriculum_tuning.ARMS}
+    assert trials == {"direct": 1, "dense_direct": 1, "expansion": 4}
+    right = [array for name, array in found.outcomes.items() if name.endswith("/correct")]
+    assert len(right) == 6 and all(
+        array.shape == (6,) for array in right
+    )  # 6 validation clips, 12 of the test
+    table = tuning_table([found])
+    assert list(table.columns) == ["direct, sparse", "direct, dense", "sparse expansion"]
+    assert table.loc["rate continued", "direct, dense"] == ""
+
+
+def test_the_last_stage_may_cost_more() -> None:
+    s = replace(SCALES["cpu"], shares=(1, 1, 4))
+    made = s.curriculum("expansion", 16, 0.5, True, 1, step_flops)
+    costs = [
+        replace(made, stages=(stage,)).flops(s.base(), step_flops) / s.budget(1, step_flops)
+        for stage in made.stages
+    ]
+    assert costs == pytest.approx([1 / 6, 1 / 6, 4 / 6], abs=0.01)

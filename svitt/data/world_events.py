@@ -3,7 +3,8 @@
 A slow event is a clip of the world as it is. A brief one rests at the clip's middle frame, and for a moment
 the object goes where it would have gone and comes back: "jumps left", "swells". Both are made of the frames
 of the same decoded file. A brief event played backwards is itself, so its direction has to be *seen*, not
-ordered: who samples few frames misses it.
+ordered: who samples few frames misses it. Captions say what happens and not to what ("something jumps
+left"): where they also name the object, a model learns the names first and the events hardly at all.
 """
 
 from __future__ import annotations
@@ -76,16 +77,15 @@ def event_of(scene: Scene, total: int, length: int, brief: bool, rng: np.random.
     return Event(BRIEF[verb], brief_frames(total, length, rng))
 
 
-def event_caption(scene: Scene, verb: str) -> str:
-    """E.g. "a red ring jumps left on sand". Errors: ConfigError for a verb that is no event."""
+def event_caption(verb: str) -> str:
+    """E.g. "something jumps left". Errors: ConfigError for a verb that is no event."""
     require(verb in EVENTS, "verb", verb, ", ".join(EVENTS))
-    mover = scene.movers[0]
-    return f"a {mover.colour} {mover.shape} {verb} on {scene.background}"
+    return f"something {verb}"
 
 
-def event_choices(scene: Scene, brief: bool) -> tuple[str, ...]:
+def event_choices(brief: bool) -> tuple[str, ...]:
     """The captions of all events of one kind, in the order of VERBS: six, of which one is right."""
-    return tuple(event_caption(scene, BRIEF[verb] if brief else verb) for verb in VERBS)
+    return tuple(event_caption(BRIEF[verb] if brief else verb) for verb in VERBS)
 
 
 def shown(clips: Frames, events: list[Event]) -> Frames:

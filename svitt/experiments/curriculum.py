@@ -30,19 +30,16 @@ from torch import nn
 
 from svitt.config import TextConfig, TrainConfig, VideoEncoderConfig, to_dict
 from svitt.data.text import build_tokenizer
-from svitt.data.world_events import Event, event_caption, event_choices, shown, vocabulary
+from svitt.data.world_events import Event, event_caption, shown, vocabulary
 from svitt.data.world_grammar import VERBS
-from svitt.evaluation.metrics import choose
 from svitt.experiments.base import Measurement
 from svitt.experiments.curriculum_settings import SCALES, Kind, Settings
 from svitt.experiments.frame_shuffle import shown_indices
 from svitt.experiments.space_time_batches import Batches
-from svitt.experiments.space_time_tradeoff import events_of, events_spec
+from svitt.experiments.space_time_tradeoff import events_of, events_spec, right_events
 from svitt.experiments.world_models import (
     WEIGHTS,
     WorldData,
-    embed_clips,
-    embed_texts,
     load_weights,
     world_data,
 )
@@ -90,8 +87,7 @@ class Bench:
 
     def batches(self, number: int, stage: Stage) -> Callable[[int], Batch]:
         """Of a stage; every stage has its own order of clips."""
-        pairs = zip(self.data.world.split("train"), self.events["train"], strict=True)
-        captions = [event_caption(record.scene, event.verb) for record, event in pairs]
+        captions = [event_caption(event.verb) for event in self.events["train"]]
         seed = self.seed + 100_000 * number
         return Batches(
             self.clips["train"], captions, self.words, stage.num_frames, stage.batch_size, seed,
@@ -100,15 +96,10 @@ class Bench:
 
     def correct(self, model: DualEncoder, split: str, most: int | None = None) -> npt.NDArray[np.int8]:
         """(N,): the right event among the six of its kind."""
-        records = self.data.world.split(split)[:most]
         clips = self.clips[split][:most]
         numbers = shown_indices(len(clips), clips.shape[1], model.config.video.num_frames, self.seed)
-        seen = embed_clips(model, clips[np.arange(len(clips))[:, None], numbers], self.device)
-        pairs = zip(records, self.events[split], strict=False)
-        choices = [text for r, event in pairs for text in event_choices(r.scene, event.brief)]
-        embedded = embed_texts(model, choices, self.words, self.device).reshape(len(clips), len(VERBS), -1)
-        true = np.array([VERBS.index(record.verb) for record in records])
-        return choose(np.einsum("nd,nkd->nk", seen, embedded), true).astype(np.int8)
+        chosen = clips[np.arange(len(clips))[:, None], numbers]
+        return right_events(model, chosen, self.events[split][:most], self.words, self.device)
 
 
 @dataclass(frozen=True)
@@ -137,7 +128,7 @@ def run(bench: Bench, curriculum: Curriculum, title: str) -> Trained:
     """Trains a curriculum now, or finds it, and scores it."""
     s, base = bench.settings, bench.settings.base()
     recipe = TrainConfig(
-        sum(stage.steps for stage in curriculum.stages), s.events.batch_size, s.events.learning_rate,
+        sum(stage.steps for stage in curriculum.stages), s.events.batch_size, s.events.event_learning_rate,
         warmup_steps=s.events.warmup_steps, mixed_precision=s.events.mixed_precision,
     )  # fmt: skip
     config = {

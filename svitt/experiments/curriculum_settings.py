@@ -28,7 +28,7 @@ class Settings:
 
     seeds: tuple[int, ...]
     events: Events = field(default_factory=lambda: Events((0,), num_train=1000))
-    budgets: tuple[int, int] = (600, 1200)
+    budgets: tuple[int, int] = (800, 1600)
     lengths: tuple[int, ...] = (4, 8, 16)
     shares: tuple[float, ...] = (1, 1, 1)
     keep_rates: tuple[float, float, float] = (0.7, 0.5, 0.3)
@@ -87,7 +87,7 @@ SCALES: Mapping[str, Settings] = {
     "gpu": Settings(
         tuple(range(8)),
         Events((0,), 5000, 2000, width=256, depth=8, event_clip=64, event_size=32, event_length=5,
-               batch_size=256, learning_rate=1e-3, warmup_steps=200, mixed_precision="bf16"),
+               batch_size=256, event_learning_rate=5e-4, warmup_steps=200, mixed_precision="bf16"),
         (4000, 12000), (8, 16, 32), prune_layers=(1, 3, 5), block_size=16,
     ),
 }  # fmt: skip

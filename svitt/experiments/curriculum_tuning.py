@@ -33,13 +33,13 @@ class Settings:
 
     seeds: tuple[int, ...]
     chapter: Chapter = field(default_factory=lambda: CHAPTER_SCALES["cpu"])
-    rates: tuple[float, ...] = (1.5e-3, 3e-3, 6e-3)
+    rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3)
 
     def trials(self, arm: str) -> dict[str, Chapter]:
         """Name -> settings; of arms with stages also how these begin, one change at a time."""
         events = self.chapter.events
         made = {
-            f"rate {rate:g}": replace(self.chapter, events=replace(events, learning_rate=rate))
+            f"rate {rate:g}": replace(self.chapter, events=replace(events, event_learning_rate=rate))
             for rate in self.rates
         }
         if arm == "expansion":
@@ -53,9 +53,9 @@ class Settings:
 
 
 SCALES: Mapping[str, Settings] = {
-    "smoke": Settings((1000,), CHAPTER_SCALES["smoke"], (3e-3,)),
+    "smoke": Settings((1000,), CHAPTER_SCALES["smoke"], (1e-3,)),
     "cpu": Settings((1000, 1001)),
-    "gpu": Settings((1000, 1001), CHAPTER_SCALES["gpu"], (5e-4, 1e-3, 2e-3)),
+    "gpu": Settings((1000, 1001), CHAPTER_SCALES["gpu"], (2e-4, 5e-4, 1e-3)),
 }
 
 

@@ -188,7 +188,7 @@ class EventView:
     @property
     def caption(self) -> str:
         """What is said of it."""
-        return event_caption(self.scene, self.event.verb)
+        return event_caption(self.event.verb)
 
 
 def event_view(scale: str, seed: int, index: int) -> EventView:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
 
 from svitt.config import TrainConfig, VideoEncoderConfig, to_dict
 from svitt.data.text import build_tokenizer
@@ -63,11 +64,12 @@ def trained(
     settings: Settings,
     key: Mapping[str, Any],
     workspace: Workspace,
+    learning_rate: float,
 ) -> DualEncoder:
     """A dual encoder trained on ``batches``, now or before. key: what determines clips and captions."""
     model = DualEncoder(model_config, batches.seed)
     recipe = TrainConfig(
-        settings.steps, settings.batch_size, settings.learning_rate, warmup_steps=settings.warmup_steps,
+        settings.steps, settings.batch_size, learning_rate, warmup_steps=settings.warmup_steps,
         mixed_precision=settings.mixed_precision,
     )  # fmt: skip
     config = {
@@ -96,7 +98,7 @@ def tradeoff_spec(settings: Settings, seed: int) -> WorldSpec:
 def encoder(settings: Settings, arm: Arm, width: int) -> VideoEncoderConfig:
     """The video encoder of an arm; patches have the same side in all."""
     return tiny_video_config(
-        arm.num_frames, image_size=arm.size, width=width, depth=settings.depth, num_heads=width // 32
+        arm.num_frames, image_size=arm.size, width=width, depth=settings.depth, num_heads=max(1, width // 32)
     )
 
 
@@ -143,7 +145,8 @@ def _tradeoff(
         device=device,
     )
     key = {"world": to_dict(data.world.spec), "size": arm.size}
-    model = trained("tradeoff", dual_encoder_config(video, data), batches, settings, key, workspace)
+    rate = settings.learning_rate
+    model = trained("tradeoff", dual_encoder_config(video, data), batches, settings, key, workspace, rate)
     split, clips = data.world.split("test"), data.clips("test")
     numbers = shown_indices(len(clips), clips.shape[1], arm.num_frames, seed)
     seen = embed_clips(model, clips[np.arange(len(clips))[:, None], numbers], device)
@@ -187,21 +190,27 @@ def events_of(settings: Settings, data: WorldData, split: str, seed: int) -> lis
     ]  # fmt: skip
 
 
+def right_events(
+    model: DualEncoder, clips: Clips, events: Sequence[Event], words: Tokenizer, device: str
+) -> npt.NDArray[np.int8]:
+    """(N,): whether the model finds the event of each clip among the six of its kind. clips: as shown,
+    (N, T, H, W, C)."""
+    texts = [text for brief in (False, True) for text in event_choices(brief)]
+    embedded = embed_texts(model, texts, words, device).reshape(2, len(VERBS), -1)
+    kind = np.array([int(event.brief) for event in events])
+    true = np.array([event_choices(event.brief).index(event_caption(event.verb)) for event in events])
+    seen = embed_clips(model, clips, device)
+    return choose(np.einsum("nd,nkd->nk", seen, embedded[kind]), true).astype(np.int8)
+
+
 def _longer(settings: Settings, seed: int, device: str, workspace: Workspace) -> Arrays:
     """frames/<T>/correct and event_brief."""
     data = world_data(events_spec(settings, seed), workspace, settings.event_size)
     words = build_tokenizer(vocabulary())
     events = {split: events_of(settings, data, split, seed) for split in ("train", "test")}
     clips = {split: shown(data.clips(split), events[split]) for split in events}
-    pairs = zip(data.world.split("train"), events["train"], strict=True)
-    captions = [event_caption(record.scene, event.verb) for record, event in pairs]
-    split = data.world.split("test")
-    true = np.array([VERBS.index(record.verb) for record in split])
-    choices = [
-        text
-        for record, event in zip(split, events["test"], strict=True)
-        for text in event_choices(record.scene, event.brief)
-    ]
+    captions = [event_caption(event.verb) for event in events["train"]]
+    count = len(clips["test"])
     made: Arrays = {"event_brief": np.array([event.brief for event in events["test"]], dtype=np.int8)}
     for length in settings.lengths:
         arm = Arm(length, settings.event_size)
@@ -211,10 +220,9 @@ def _longer(settings: Settings, seed: int, device: str, workspace: Workspace) ->
         text = to_dict(config.text) | {"vocab_size": words.get_vocab_size()}
         config = DualEncoderConfig(video, type(config.text)(**text), embed_dim=video.width)
         key = {"world": to_dict(data.world.spec), "event_length": settings.event_length}
-        model = trained("events", config, batches, settings, key, workspace)
-        numbers = shown_indices(len(split), clips["test"].shape[1], length, seed)
-        seen = embed_clips(model, clips["test"][np.arange(len(split))[:, None], numbers], device)
-        embedded = embed_texts(model, choices, words, device).reshape(len(split), len(VERBS), -1)
-        right = choose(np.einsum("nd,nkd->nk", seen, embedded), true)
-        made[f"frames/{length}/correct"] = right.astype(np.int8)
+        rate = settings.event_learning_rate
+        model = trained("events", config, batches, settings, key, workspace, rate)
+        numbers = shown_indices(count, clips["test"].shape[1], length, seed)
+        chosen = clips["test"][np.arange(count)[:, None], numbers]
+        made[f"frames/{length}/correct"] = right_events(model, chosen, events["test"], words, device)
     return made

@@ -123,5 +123,7 @@ def test_the_gpu_preset_trains_a_step(out_dir: str) -> None:
     config = dual_encoder_config(encoder(preset, arm, preset.width), data)
     captions = data.world.split("train").captions(1.0)
     batches = Batches(data.clips("train"), captions, data.tokenizer, arm.num_frames, 2, 0)
-    model = trained("tradeoff_frames", config, batches, preset, {"gpu": True}, workspace)
+    model = trained(
+        "tradeoff_frames", config, batches, preset, {"gpu": True}, workspace, preset.learning_rate
+    )
     assert model.config.video.grid == (64, 2, 2) and model.config.video.width == 256

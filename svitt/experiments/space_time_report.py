@@ -81,7 +81,7 @@ def _gain(run: Recorded, head: str, measure: str) -> float:
 
 def interactions(runs: Sequence[Recorded]) -> pd.DataFrame:
     """A row a width: what more frames gain over more pixels, in points with 95% t-intervals, and the
-    difference of the two, which the rule asks for at the middle width."""
+    difference of the two, which the rule asks for at the width of the settings."""
     rows = {}
     for width, head in widths(settings_of(runs[0])).items():
         gains = {measure: np.array([_gain(run, head, measure) for run in runs]) for measure in MEASURES}
@@ -166,7 +166,7 @@ def arm_views(scale: str, seed: int, index: int) -> dict[str, ArmView]:
 
 
 def arm_results(run: Recorded, index: int) -> pd.DataFrame:
-    """What the arms of the middle width made of a test clip."""
+    """What the arms made of a test clip, at the width of the settings."""
     rows = {
         label: {
             title: "right" if run.outcomes[f"{arm}/{measure}/correct"][index] else "wrong"

@@ -10,8 +10,9 @@ import pandas as pd
 
 from svitt.config import from_dict
 from svitt.experiments.base import Recorded
-from svitt.experiments.curriculum import step_flops
-from svitt.experiments.curriculum_settings import SCALES, Settings
+from svitt.experiments.curriculum_bench import step_flops
+from svitt.experiments.curriculum_scales import SCALES
+from svitt.experiments.curriculum_settings import Settings
 from svitt.experiments.report_text import interval, percent
 from svitt.layers.edges import fixed_edges
 from svitt.profiling.cost import encoder_cost

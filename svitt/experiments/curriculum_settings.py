@@ -1,8 +1,8 @@
-"""The scales of chapter 7."""
+"""The settings of chapter 7."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,7 +23,8 @@ class Settings:
     events: world, sizes and recipe of the clips with events (chapter 2). budgets: of training, in steps of
     the dense encoder on the shortest clips. lengths: frames of the stages; shares: of the FLOPs that each of
     them gets. keep_rates: final ones, at each pruning layer; block_size, num_random_blocks: of the sparse
-    edges. schedule, carry: how a stage begins.
+    edges. schedule, carry: how a stage begins. direct_rate, dense_rate, staged_rate: learning rates of direct
+    training, sparse and dense, and of training in stages.
     """
 
     seeds: tuple[int, ...]
@@ -37,6 +38,15 @@ class Settings:
     num_random_blocks: int = 3
     schedule: Schedule = "rewarmed"
     carry: Carry = "linear"
+    direct_rate: float = 1e-3
+    dense_rate: float = 1e-3
+    staged_rate: float = 1e-3
+
+    def rate(self, kind: Kind, sparse: bool) -> float:
+        """The learning rate of an arm."""
+        if kind != "direct":
+            return self.staged_rate
+        return self.direct_rate if sparse else self.dense_rate
 
     def base(self) -> VideoEncoderConfig:
         """The dense encoder of the shortest clips."""
@@ -79,15 +89,3 @@ class Settings:
     ) -> Curriculum:
         made = (self.stage(n, rate, sparse, count) for (n, rate), count in zip(stages, steps, strict=True))
         return Curriculum(tuple(made), self.prune_layers, self.schedule, self.carry)
-
-
-SCALES: Mapping[str, Settings] = {
-    "smoke": Settings((0,), Events((0,), 200, 60, batch_size=32, warmup_steps=2), (12, 24)),
-    "cpu": Settings((0, 1, 2, 3, 4)),
-    "gpu": Settings(
-        tuple(range(8)),
-        Events((0,), 5000, 2000, width=256, depth=8, event_clip=64, event_size=32, event_length=5,
-               batch_size=256, event_learning_rate=5e-4, warmup_steps=200, mixed_precision="bf16"),
-        (4000, 12000), (8, 16, 32), prune_layers=(1, 3, 5), block_size=16,
-    ),
-}  # fmt: skip

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from svitt.experiments.base import Measurement
-from svitt.experiments.curriculum import Arrays, bench_of, run, step_flops
-from svitt.experiments.curriculum_settings import SCALES as CHAPTER_SCALES
+from svitt.experiments.curriculum_bench import bench_of, run, step_flops
 from svitt.experiments.curriculum_settings import Kind
 from svitt.experiments.curriculum_settings import Settings as Chapter
+from svitt.experiments.space_time_settings import Settings as Events
 from svitt.ledger.workspace import Workspace
 
 CHAPTER = "07_curriculum_tuning"
@@ -29,17 +31,16 @@ ARMS: Mapping[str, tuple[Kind, bool]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Trials around the settings of the chapter. rates: learning rates, tried for every arm."""
+    """Trials around one setting of the chapter. rates: learning rates, tried for every arm."""
 
     seeds: tuple[int, ...]
-    chapter: Chapter = field(default_factory=lambda: CHAPTER_SCALES["cpu"])
+    chapter: Chapter = field(default_factory=lambda: Chapter((0,)))
     rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3)
 
     def trials(self, arm: str) -> dict[str, Chapter]:
         """Name -> settings; of arms with stages also how these begin, one change at a time."""
-        events = self.chapter.events
         made = {
-            f"rate {rate:g}": replace(self.chapter, events=replace(events, event_learning_rate=rate))
+            f"rate {rate:g}": replace(self.chapter, direct_rate=rate, dense_rate=rate, staged_rate=rate)
             for rate in self.rates
         }
         if arm == "expansion":
@@ -53,22 +54,23 @@ class Settings:
 
 
 SCALES: Mapping[str, Settings] = {
-    "smoke": Settings((1000,), CHAPTER_SCALES["smoke"], (1e-3,)),
+    "smoke": Settings(
+        (1000,), Chapter((0,), Events((0,), 200, 60, batch_size=32, warmup_steps=2), (12, 24)), (1e-3,)
+    ),
     "cpu": Settings((1000, 1001)),
-    "gpu": Settings((1000, 1001), CHAPTER_SCALES["gpu"], (2e-4, 5e-4, 1e-3)),
 }
 
 
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:
     """Trains every trial of a tuning seed and scores it on validation clips."""
-    outcomes: Arrays = {}
+    outcomes: dict[str, npt.NDArray[Any]] = {}
     base = settings.chapter
     for arm, (kind, sparse) in ARMS.items():
         rate = base.keep_rates[1] if sparse else 1.0
         for name, trial in settings.trials(arm).items():
             bench = bench_of(trial, seed, device, workspace, "validation")
             made = trial.curriculum(kind, base.lengths[-1], rate, sparse, len(base.budgets) - 1, step_flops)
-            found = run(bench, made, f"{arm}, {name},")
+            found = run(bench, made, trial.rate(kind, sparse), f"{arm}, {name},")
             outcomes[f"{arm}/{name}/correct"] = found.correct
             outcomes[f"{arm}/{name}/train_correct"] = np.array(found.train_correct)
             outcomes[f"{arm}/{name}/cpu_seconds"] = np.array(found.cpu_seconds)

@@ -67,6 +67,7 @@ def tradeoff(runs: Sequence[Recorded]) -> pd.DataFrame:
         for run in runs
         for width, head in widths(settings_of(run)).items()
         for arm, label in arm_names(settings_of(run)).items()
+        if f"{head}{arm}/train_flops" in run.outcomes
         for measure in MEASURES
     ]
     return pd.DataFrame(rows, columns=["seed", "width", "arm", "measure", "value"])
@@ -91,25 +92,20 @@ def interactions(runs: Sequence[Recorded]) -> pd.DataFrame:
 
 
 def balance(runs: Sequence[Recorded]) -> pd.DataFrame:
-    """A row a width: the middle arm minus the better extreme, for each measure and for their mean, points
-    with 95% t-intervals."""
-    rows = {}
-    for width, head in widths(settings_of(runs[0])).items():
-        row = {}
-        for title, measures in {
-            **{t: [m] for m, t in MEASURES.items()},
-            "mean of both": list(MEASURES),
-        }.items():
-            values = []
-            for run in runs:
-                mean = {
-                    arm: np.mean([run.outcomes[f"{head}{arm}/{m}/correct"].mean() for m in measures])
-                    for arm in ("resolution", "middle", "frames")
-                }
-                values.append(mean["middle"] - max(mean["resolution"], mean["frames"]))
-            row[title] = interval(values)
-        rows[width] = row
-    return pd.DataFrame(rows).T.rename_axis("width")
+    """The middle arm minus the better extreme at the width of the settings, for each measure and for their
+    mean, points with 95% t-intervals."""
+    asked = {title: [measure] for measure, title in MEASURES.items()} | {"mean of both": list(MEASURES)}
+    row = {}
+    for title, measures in asked.items():
+        gains = []
+        for run in runs:
+            mean = {
+                arm: np.mean([run.outcomes[f"{arm}/{measure}/correct"].mean() for measure in measures])
+                for arm in ("resolution", "middle", "frames")
+            }
+            gains.append(mean["middle"] - max(mean["resolution"], mean["frames"]))
+        row[title] = interval(gains)
+    return pd.DataFrame({"middle minus the better extreme": row}).T
 
 
 def _of_kind(run: Recorded, length: int, kind: str) -> float:

@@ -35,7 +35,7 @@ class Settings:
     middle: tuple[int, int] = (4, 32)
     frames: tuple[int, int] = (16, 16)
     width: int = 64
-    other_widths: tuple[int, ...] = (16, 32)
+    other_widths: tuple[int, ...] = (32, 96)
     depth: int = 3
     lengths: tuple[int, ...] = (2, 4, 8, 16)
     event_clip: int = 32
@@ -48,11 +48,13 @@ class Settings:
     warmup_steps: int = 100
     mixed_precision: Literal["no", "bf16"] = "no"
 
-    def arms(self) -> dict[str, Arm]:
-        """By name. The arm of one frame is there twice where the arm of resolution has one frame."""
-        named = {"resolution": self.resolution, "middle": self.middle, "frames": self.frames}
-        made = {name: Arm(*pair) for name, pair in named.items()}
-        return made | {"single_frame": Arm(1, self.resolution[1])}
+    def arms(self, width: int | None = None) -> dict[str, Arm]:
+        """By name. The arm of one frame is there twice where the arm of resolution has one frame. At a width
+        (default: that of the settings) other than that of the settings, the two extremes alone."""
+        extremes = {"resolution": Arm(*self.resolution), "frames": Arm(*self.frames)}
+        if width not in (None, self.width):
+            return extremes
+        return extremes | {"middle": Arm(*self.middle), "single_frame": Arm(1, self.resolution[1])}
 
 
 SCALES: Mapping[str, Settings] = {

@@ -5,7 +5,7 @@ Raw outcomes of a seed:
 - The trade-off, one named object a clip, arms of equally many tokens: ``frames`` (many small frames),
   ``resolution`` (few large ones), ``middle``, and ``single_frame``. ``<arm>/temporal/correct`` (N,), a clip's
   caption against its time reversal; ``<arm>/spatial/correct`` (N,), the right shape among four;
-  ``<arm>/train_flops``. The same under ``width<W>/<arm>/...`` for other widths.
+  ``<arm>/train_flops``. The two extremes also under ``width<W>/<arm>/...``, for other widths.
 - Longer clips, half of them with brief events: ``frames/<T>/correct`` (N,), the right event among six of its
   kind, for T sampled frames; ``event_brief`` (N,), which clips had a brief one.
 """
@@ -113,7 +113,7 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     values: dict[str, float | int | str] = {}
     for width in (settings.width, *settings.other_widths):
         head = "" if width == settings.width else f"width{width}/"
-        for name, arm in settings.arms().items():
+        for name, arm in settings.arms(width).items():
             for what, array in _tradeoff(settings, arm, width, seed, device, workspace).items():
                 outcomes[f"{head}{name}/{what}"] = array
                 values[f"{head}{name}/{what}"] = float(array.mean())

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from svitt.experiments import base, curriculum, curriculum_tuning
-from svitt.experiments.curriculum import bench_of, run, step_flops
+from svitt.experiments.curriculum_bench import bench_of, run, step_flops
 from svitt.experiments.curriculum_report import tuning_table
-from svitt.experiments.curriculum_settings import SCALES, Settings
+from svitt.experiments.curriculum_scales import SCALES
+from svitt.experiments.curriculum_settings import Settings
 from svitt.experiments.space_time_settings import Settings as Events
 from svitt.ledger.claims import claims_file, find_claim, load_claims
 from svitt.ledger.rules import Rule
@@ -114,7 +115,7 @@ def test_a_step_of_every_stage_of_the_gpu_preset(out_dir: str) -> None:
     small = replace(s, events=events, budgets=(1, 1))
     whole = small.curriculum("expansion", small.lengths[-1], 0.5, True, 0, step_flops)
     one = replace(whole, stages=tuple(replace(stage, steps=1) for stage in whole.stages))
-    trained = run(bench_of(small, 0, "cpu", Workspace.open(out_dir)), one, "preset")
+    trained = run(bench_of(small, 0, "cpu", Workspace.open(out_dir)), one, 5e-4, "preset")
     assert len(trained.losses) == 3 and trained.correct.shape == (2,)
 
 

@@ -15,9 +15,8 @@ import numpy.typing as npt
 
 from svitt.experiments.base import Measurement
 from svitt.experiments.curriculum_bench import bench_of, run, step_flops
-from svitt.experiments.curriculum_settings import Kind
+from svitt.experiments.curriculum_settings import UNTUNED, Kind
 from svitt.experiments.curriculum_settings import Settings as Chapter
-from svitt.experiments.space_time_settings import Settings as Events
 from svitt.ledger.workspace import Workspace
 
 CHAPTER = "07_curriculum_tuning"
@@ -34,7 +33,7 @@ class Settings:
     """Trials around one setting of the chapter. rates: learning rates, tried for every arm."""
 
     seeds: tuple[int, ...]
-    chapter: Chapter = field(default_factory=lambda: Chapter((0,)))
+    chapter: Chapter = field(default_factory=lambda: UNTUNED["cpu"])
     rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3)
 
     def trials(self, arm: str) -> dict[str, Chapter]:
@@ -54,10 +53,9 @@ class Settings:
 
 
 SCALES: Mapping[str, Settings] = {
-    "smoke": Settings(
-        (1000,), Chapter((0,), Events((0,), 200, 60, batch_size=32, warmup_steps=2), (12, 24)), (1e-3,)
-    ),
+    "smoke": Settings((1000,), UNTUNED["smoke"], (1e-3,)),
     "cpu": Settings((1000, 1001)),
+    "gpu": Settings((1000, 1001), UNTUNED["gpu"], (2e-4, 5e-4, 1e-3)),
 }
 
 

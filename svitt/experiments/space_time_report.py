@@ -65,8 +65,8 @@ def tradeoff(runs: Sequence[Recorded]) -> pd.DataFrame:
     rows = [
         (run.record.seed, width, label, measure, float(run.outcomes[f"{head}{arm}/{measure}/correct"].mean()))
         for run in runs
-        for width, head in widths(settings_of(run)).items()
         for arm, label in arm_names(settings_of(run)).items()
+        for width, head in widths(settings_of(run)).items()
         if f"{head}{arm}/train_flops" in run.outcomes
         for measure in MEASURES
     ]

@@ -97,15 +97,16 @@ def seeds_and_interval(
 ) -> None:
     """One dot a seed, and the mean with its 95% t-interval; ``table`` is tidy, one row a seed and group.
 
-    chance: level drawn as a dotted line.
+    chance: level drawn as a dotted line. Where ``y`` holds the groups, dots and intervals lie sideways.
     """
+    sideways = pd.api.types.is_numeric_dtype(table[x]) and not pd.api.types.is_numeric_dtype(table[y])
     groups = {"x": x, "y": y, "hue": hue, "order": order, "hue_order": hue_order, "ax": ax}
     sns.stripplot(table, **groups, dodge=bool(hue), alpha=0.45, size=4, legend=False, **kwargs)
     sns.pointplot(
         table,
         **groups,
         linestyle="none",
-        marker="_",
+        marker="|" if sideways else "_",
         markersize=16,
         dodge=0.4 if hue else False,
         errorbar=t_interval,

@@ -9,17 +9,20 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 
 from svitt.config import from_dict
 from svitt.data.datasets import downscale
+from svitt.data.transforms import normalise
 from svitt.data.world_events import Event, event_caption, event_of
 from svitt.data.world_grammar import Scene
 from svitt.experiments.base import Recorded
 from svitt.experiments.frame_shuffle import shown_indices
 from svitt.experiments.frame_shuffle_report import decoded_clip
 from svitt.experiments.report_text import interval, percent
-from svitt.experiments.space_time_settings import SCALES, Settings
+from svitt.experiments.space_time_settings import SCALES, Arm, Settings
 from svitt.experiments.space_time_tradeoff import encoder, events_spec, tradeoff_spec, training_flops
+from svitt.models.video_encoder import VideoEncoder
 
 Frames = npt.NDArray[np.uint8]
 MEASURES = {"temporal": "which way (temporal)", "spatial": "which shape (spatial)"}
@@ -58,6 +61,17 @@ def budgets(scale: str) -> pd.DataFrame:
             "MFLOPs a clip": round(flops / 1e6, 1),
         }  # fmt: skip
     return pd.DataFrame(rows).T.astype({"frames": int, "pixels a side": int, "tokens": int})
+
+
+def reversal_moves(frames: Frames, seed: int = 0) -> float:
+    """How far the feature of a clip (T, S, S, 3) moves when it runs backwards, as a share of its norm, in an
+    encoder of the chapter with random weights."""
+    settings = SCALES["cpu"]
+    config = encoder(settings, Arm(len(frames), frames.shape[1]), settings.width)
+    model = VideoEncoder(config, torch.Generator().manual_seed(seed)).eval()
+    with torch.no_grad():
+        there, back = (model(normalise(shown[None])).pooled for shown in (frames, frames[::-1]))
+    return float((back - there).norm() / there.norm())
 
 
 def tradeoff(runs: Sequence[Recorded]) -> pd.DataFrame:

@@ -107,3 +107,9 @@ def test_a_clip_is_told_as_right_or_wrong() -> None:
     table = report.arm_results(RUNS[0], 7)
     assert table.loc["16 x 16 px", "which way (temporal)"] == "right"
     assert table.loc["16 x 16 px", "which shape (spatial)"] == "wrong"
+
+
+def test_only_several_frames_know_a_direction() -> None:
+    views = list(report.arm_views("smoke", 0, 1).values())
+    one, *more = (report.reversal_moves(view.frames) for view in views)
+    assert one == 0 and all(moved > 0 for moved in more)

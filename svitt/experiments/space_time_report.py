@@ -70,7 +70,7 @@ def reversal_moves(frames: Frames, seed: int = 0) -> float:
     config = encoder(settings, Arm(len(frames), frames.shape[1]), settings.width)
     model = VideoEncoder(config, torch.Generator().manual_seed(seed)).eval()
     with torch.no_grad():
-        there, back = (model(normalise(shown[None])).pooled for shown in (frames, frames[::-1]))
+        there, back = (model(normalise(shown[None])).pooled for shown in (frames, frames[::-1].copy()))
     return float((back - there).norm() / there.norm())
 
 

@@ -84,11 +84,11 @@ def cells(runs: Sequence[Recorded]) -> pd.DataFrame:
     """One row a seed, budget, keep rate and arm (expansion, direct); values in [0, 1]."""
     s = settings_of(runs[0])
     rows = [
-        (run.record.seed, steps, rate, label, accuracy(run, arm, b, r))
+        (run.record.seed, steps, rate, arm, accuracy(run, arm, b, r))
         for run in runs
         for b, steps in enumerate(s.budgets)
         for r, rate in enumerate(s.keep_rates)
-        for arm, label in (("expansion", "expansion"), ("direct", "direct"))
+        for arm in ("expansion", "direct")
     ]
     return pd.DataFrame(rows, columns=["seed", "budget", "keep rate", "trained", "value"])
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -40,10 +42,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             sub.set_defaults(call=command.call)
     parsed = parser.parse_args(args)
     try:
-        return int(parsed.call(parsed))
+        status = int(parsed.call(parsed))
+        sys.stdout.flush()  # here, where a closed pipe is still ours to answer
+        return status
+    except BrokenPipeError:  # `svitt claims | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except SvittError as error:
         print(f"svitt: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("svitt: interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -58,7 +58,7 @@ class Loaded:
                 self.records.append(read_record(path))
             except RecordError as error:
                 once(error)
-        self.stale = staleness(self.records)
+        self.stale = staleness(self.records, self.results)
         for name in self._missing():
             self.warn(f"{self.results / name} is missing, and {SNAPSHOT} rests on it; restore it from git")
 

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from svitt.errors import RecordError
 from svitt.evaluation.feature_cache import digest
 from svitt.evaluation.metrics import recall_at
-from svitt.ledger.check import entry_module
+from svitt.ledger.check import entry_point
 from svitt.ledger.claims import PAPER_SCALE, claims_file, load_claims, rule_hashes
-from svitt.ledger.code_hash import code_hash
+from svitt.ledger.code_list import write_code
+from svitt.ledger.graph_hash import graph_hash
 from svitt.ledger.record import make_record, record_path, require_clean, write_record
 from svitt.ledger.workspace import Workspace, project_root
 
@@ -53,13 +54,14 @@ def write(
         "frames": args.frames,
         "draws": args.draws,
     }
+    code = graph_hash(entry_point(CHAPTER, PAPER_SCALE))
     record = make_record(
         CHAPTER,
         PAPER_SCALE,
         args.seed,
         parameters=parameters,
         values=values | {"videos": ranks["none"].shape[1], "not_read": failed},
-        code=code_hash(entry_module(CHAPTER, PAPER_SCALE)),
+        code=code,
         rule_hashes=rule_hashes(load_claims(claims_file(root)), CHAPTER, PAPER_SCALE, outcomes),
         root=root,
         cpu_seconds=cpu_seconds,
@@ -68,5 +70,6 @@ def write(
         f"--videos DIR --frames {args.frames} --draws {args.draws} --seed {args.seed} --record",
     )
     results = Workspace.open(args.out).results
+    write_code(results, code)
     write_record(results, record, outcomes)
     return record_path(results, PAPER_SCALE, CHAPTER, args.seed)

@@ -10,28 +10,25 @@ from typing import Any
 
 from svitt.errors import ConfigError, RecordError
 from svitt.ledger.claims import PAPER_SCALE, Claim
+from svitt.ledger.code_hash import code_hash
+from svitt.ledger.code_list import code_path, read_code
+from svitt.ledger.graph_hash import Code, changes, graph_hash
 from svitt.ledger.outcomes import outcomes_path, write_atomically
 from svitt.ledger.record import Record, read_outcomes, read_record
-from svitt.ledger.runs import code_hash
 from svitt.ledger.verdicts import SMOKE, Judgement, Row, ledger
 
 SNAPSHOT = "verdicts.json"
-CodeHash = Callable[[str], tuple[str, dict[str, str]]]
+CodeHash = Callable[[str], Code]
 
 
 # Records of real data that another module than the chapter's measures.
 _MEASURED_BY = {("01_frame_shuffle", PAPER_SCALE): "real_models"}
 
 
-def entry_module(chapter: str, scale: str = "") -> str:
-    """The module that measures a chapter: 01_frame_shuffle -> svitt.experiments.frame_shuffle."""
-    return "svitt.experiments." + _MEASURED_BY.get((chapter, scale), chapter.partition("_")[2])
-
-
-def stale_modules(record: Record, current: dict[str, str]) -> list[str]:
-    """Modules changed, added to or gone from the imports of the experiment since the record was made."""
-    names = sorted(record.modules.keys() | current.keys())
-    return [name for name in names if record.modules.get(name) != current.get(name)]
+def entry_point(chapter: str, scale: str = "") -> str:
+    """What measures a chapter: 01_frame_shuffle -> svitt.experiments.frame_shuffle:measure."""
+    other = _MEASURED_BY.get((chapter, scale))
+    return f"svitt.experiments.{other}" if other else f"svitt.experiments.{chapter.partition('_')[2]}:measure"
 
 
 def record_files(results: Path) -> list[Path]:
@@ -39,22 +36,33 @@ def record_files(results: Path) -> list[Path]:
     return sorted(path for path in results.glob("*/*/*.json") if path.parent.parent.name != "benchmarks")
 
 
-def staleness(records: Iterable[Record], hashes: CodeHash = code_hash) -> dict[str, list[str]]:
-    """Chapter -> the modules by which any of its records is stale; chapters that are current are left out."""
+def staleness(
+    records: Iterable[Record], results: Path, hashes: CodeHash = graph_hash
+) -> dict[str, list[str]]:
+    """Chapter -> what changed since any of its records was made, by name; current chapters are left out."""
     stale: dict[str, list[str]] = {}
-    current: dict[str, tuple[str, dict[str, str]]] = {}
+    current: dict[str, Code] = {}
     for record in records:
-        entry = entry_module(record.chapter, record.scale)
+        entry = entry_point(record.chapter, record.scale)
         if entry not in current:
             try:
                 current[entry] = hashes(entry)
-            except ConfigError:  # no such module any more: reported as gone
-                current[entry] = "", {}
-        code, modules = current[entry]
-        if record.code_hash != code:
-            found = stale_modules(record, modules) or [entry]
+            except ConfigError:  # no such experiment any more: reported as gone
+                current[entry] = Code(entry, "", {})
+        code = current[entry]
+        if record.schema_version == 1:
+            if (record.code_hash, record.modules) != code_hash(entry.partition(":")[0]):
+                stale[record.chapter] = [entry]
+        elif record.code_hash != code.hash:
+            found = _changes(record, code, results) or [entry]
             stale[record.chapter] = sorted({*stale.get(record.chapter, []), *found})
     return stale
+
+
+def _changes(record: Record, code: Code, results: Path) -> list[str]:
+    if not code.definitions:
+        return []
+    return changes(read_code(results, record.code_hash).definitions, code.definitions)
 
 
 def _judgement(judgement: Judgement) -> dict[str, Any]:
@@ -135,6 +143,21 @@ def _check_files(results: Path, problems: list[str]) -> list[Record]:
     return records
 
 
+def _check_code(records: list[Record], results: Path, problems: list[str]) -> list[Record]:
+    """The records whose list of definitions is there and whole."""
+    wrong: set[str] = set()
+    for code in sorted({r.code_hash for r in records if r.schema_version > 1}):
+        try:
+            read_code(results, code)
+        except RecordError as error:
+            problems.append(str(error))
+            wrong.add(code)
+    known = {code_path(results, r.code_hash) for r in records}
+    for path in sorted(set((results / "code").glob("*")) - known):
+        problems.append(f"{path} lists the code of no record; delete it")
+    return [r for r in records if r.code_hash not in wrong]
+
+
 def _check_records(records: list[Record], claims: dict[str, Claim], problems: list[str]) -> None:
     first: dict[tuple[str, str], Record] = {}
     for record in records:
@@ -188,16 +211,17 @@ def _check_snapshot(rows: list[Row], results: Path, problems: list[str]) -> None
             )
 
 
-def check(claims: list[Claim], results: Path, hashes: CodeHash = code_hash) -> list[str]:
+def check(claims: list[Claim], results: Path, hashes: CodeHash = graph_hash) -> list[str]:
     """Every disagreement, one sentence each, naming file, module or claim; empty when all is well."""
     problems: list[str] = []
     records = _check_files(results, problems)
     readable = len(records) == len(record_files(results))
     _check_records(records, {claim.id: claim for claim in claims}, problems)
-    for chapter, modules in staleness(records, hashes).items():
+    listed = _check_code(records, results, problems)
+    for chapter, names in staleness(listed, results, hashes).items():
         scales = sorted({r.scale for r in records if r.chapter == chapter})
         problems.append(
-            f"{chapter} (scales {', '.join(scales)}) is stale: {', '.join(modules)} changed since it was "
+            f"{chapter} (scales {', '.join(scales)}) is stale: {', '.join(names)} changed since it was "
             f"recorded; run `svitt run {chapter} --scale {scales[0]}` again"
         )
     if readable:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from svitt.errors import RecordError
+from svitt.ledger.graph_hash import Code
 from svitt.ledger.outcomes import (
     Array,
     Outcome,
@@ -46,23 +47,36 @@ __all__ = [
     "write_record",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1: with the hash of the modules an experiment imports in the place of the graph's
 _NAME = re.compile(r"seed(0|[1-9]\d*)\.json")
+
+
+class Restamped(BaseModel):
+    """The hash of a record's first edition: over whole modules, and the commit at which it was found current
+    and the hash of the graph took its place."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code_hash: str
+    modules: dict[str, str]
+    commit: str
 
 
 class Record(BaseModel):
     """What one chapter found with one seed at one scale, and where the numbers come from.
 
     parameters: the scale's settings as plain data. values: summary numbers shown in the chapter.
-    outcomes: the arrays stored beside. code_hash and modules: the combined hash and the hash of every module
-    it covers. rule_hashes: claim id -> hash of the rule the record was made under. commit, dirty: state of
-    the tree. created: ISO 8601, UTC. cpu_seconds, wall_seconds, peak_memory_mib: cost of the computation.
-    command: repeats the record. content_sha256: of this record without that field.
+    outcomes: the arrays stored beside. code_hash: of the graph of definitions that determine the numbers,
+    which are listed in ``<results>/code/<code_hash>.json``; modules: of schema 1, the hash of every module.
+    restamped: what vouched for it before. rule_hashes: claim id -> hash of the rule the record was made
+    under. commit, dirty: state of the tree. created: ISO 8601, UTC. cpu_seconds, wall_seconds,
+    peak_memory_mib: cost of the computation. command: repeats the record. content_sha256: of this record
+    without that field.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
+    schema_version: int = Field(default=SCHEMA_VERSION, ge=1, le=SCHEMA_VERSION)
     chapter: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     scale: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
     seed: int = Field(ge=0)
@@ -71,7 +85,8 @@ class Record(BaseModel):
     outcomes: dict[str, Outcome] = {}
     outcomes_sha256: str = ""
     code_hash: str
-    modules: dict[str, str]
+    modules: dict[str, str] = {}
+    restamped: Restamped | None = None
     rule_hashes: dict[str, str]
     commit: str | None
     dirty: bool | None
@@ -106,7 +121,7 @@ def make_record(
     *,
     parameters: Mapping[str, Any],
     values: Mapping[str, float | int | str],
-    code: tuple[str, Mapping[str, str]],
+    code: Code | tuple[str, Mapping[str, str]],
     rule_hashes: Mapping[str, str],
     root: Path,
     cpu_seconds: float,
@@ -117,7 +132,8 @@ def make_record(
 ) -> Record:
     """A Record with commit, versions, hardware, time and memory of this process filled in.
 
-    code: what ``svitt.ledger.runs.code_hash`` returned. peak_memory: MiB; None takes this process's.
+    code: what ``graph_hash`` returned for the experiment's ``measure`` (of ``code_hash`` for schema 1).
+    peak_memory: MiB; None takes this process's.
     """
     commit, dirty = git_state(root)
     versions, hardware = environment(gpu)
@@ -128,8 +144,9 @@ def make_record(
             seed=seed,
             parameters=dict(parameters),
             values=dict(values),
-            code_hash=code[0],
-            modules=dict(code[1]),
+            schema_version=SCHEMA_VERSION if isinstance(code, Code) else 1,
+            code_hash=code.hash if isinstance(code, Code) else code[0],
+            modules={} if isinstance(code, Code) else dict(code[1]),
             rule_hashes=dict(rule_hashes),
             commit=commit,
             dirty=dirty,
@@ -169,15 +186,20 @@ def write_record(results: Path, record: Record, outcomes: Mapping[str, ArrayLike
     encoded, shapes = encode(outcomes)
     data = record.model_copy(
         update={"outcomes": shapes, "outcomes_sha256": hashlib.sha256(encoded).hexdigest()}
-    ).model_dump(mode="json")
-    data["content_sha256"] = _content_sha256(data)
+    ).model_dump(mode="json", exclude={"modules"} if record.schema_version > 1 else set())
     path = record_path(results, record.scale, record.chapter, record.seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The old JSON goes first: a kill in between leaves a missing record, not one beside foreign outcomes.
     path.unlink(missing_ok=True)
     write_atomically(outcomes_path(path), compress(encoded))
-    write_atomically(path, json.dumps(data, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n")
+    write_atomically(path, signed(data))
     return path
+
+
+def signed(data: Mapping[str, Any]) -> bytes:
+    """The file of a record: its data with the SHA-256 of its content."""
+    whole = {**data, "content_sha256": _content_sha256(data)}
+    return json.dumps(whole, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
 
 
 def _way_out(path: Path) -> str:

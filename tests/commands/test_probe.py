@@ -196,7 +196,7 @@ def test_a_recorded_probe_is_judged_as_the_claim_about_real_models(
     assert set(record.rule_hashes) == {"shuffle"} and str(folder) not in path.read_text()
     outcomes = read_outcomes(path)
     assert outcomes["real/shuffle/rank"].shape == (2, 24) and outcomes["real/none/rank"].shape == (1, 24)
-    assert not staleness([record])
+    assert not staleness([record], tmp_path / "results")
     source = judged("shuffle", str(tmp_path)).source_setting
     assert source.measurement is not None and source.records == (record,)
     drop = (outcomes["real/shuffle/rank"] <= 1).mean() - (outcomes["real/none/rank"] <= 1).mean()

@@ -16,20 +16,23 @@ from svitt.cli import main
 from svitt.errors import ConfigError, RecordError
 from svitt.ledger import check as checking
 from svitt.ledger.claims import Claim, find_claim, load_claims, rule_hashes
+from svitt.ledger.code_list import code_path, write_code
+from svitt.ledger.graph_hash import Code
 from svitt.ledger.measure import evaluate, measure
 from svitt.ledger.record import make_record, write_record
 from svitt.ledger.rules import Contrast, Rule, Term
 from svitt.ledger.text import command_text, detectable_text, effect_text, seeds_text
 from svitt.ledger.verdicts import Judgement, Row, Verdict, ledger
+from tests.ledger.codes import toy_code
 
 ROOT = Path(__file__).parents[2]
 CLAIMS_FILE = ROOT / "data" / "claims.yaml"
 CHAPTER = "01_frame_shuffle"
-CODE = ("c0de", {"svitt.experiments.frame_shuffle": "1", "svitt.layers.block": "2"})
+CODE = toy_code(Block="1", scores="2")
 CLAIMS = load_claims(CLAIMS_FILE)
 
 
-def same_code(entry: str) -> tuple[str, dict[str, str]]:
+def same_code(entry: str) -> Code:
     return CODE
 
 
@@ -75,6 +78,7 @@ def write(
     }
     if "rule_hashes" not in changes:
         given["rule_hashes"] = rule_hashes(CLAIMS, CHAPTER, scale, outcomes)
+    write_code(results, given["code"])
     return write_record(results, make_record(CHAPTER, scale, seed, **{**given, **changes}), outcomes)
 
 
@@ -337,6 +341,7 @@ def write_simple(results: Path, claim: Claim, values: list[float]) -> None:
             wall_seconds=0,
             command=f"svitt run {claim.chapter} --scale cpu --seeds {seed}",
         )
+        write_code(results, CODE)
         write_record(results, record, {"x": value})
 
 
@@ -481,20 +486,33 @@ def test_check_finds_missing_files(judged: Path) -> None:
     assert any("seed3.outcomes.json.gz, the raw outcomes" in text for text in problems(judged))
 
 
-def test_check_finds_the_module_that_changed(judged: Path) -> None:
-    def changed(entry: str) -> tuple[str, dict[str, str]]:
-        assert entry == "svitt.experiments.frame_shuffle"
-        return "other", {**CODE[1], "svitt.layers.block": "3", "svitt.layers.new": "4"}
+def test_check_finds_the_definition_that_changed(judged: Path) -> None:
+    def changed(entry: str) -> Code:
+        assert entry == "svitt.experiments.frame_shuffle:measure"
+        return toy_code(Block="3", scores="2", new="4")
 
     [found] = problems(judged, changed)
-    assert found.startswith(
-        "01_frame_shuffle (scales cpu) is stale: svitt.layers.block, svitt.layers.new changed"
-    )
+    assert found.startswith("01_frame_shuffle (scales cpu) is stale: svitt.layers.Block, svitt.layers.new ch")
 
-    def gone(entry: str) -> tuple[str, dict[str, str]]:
+    def gone(entry: str) -> Code:
         raise ConfigError("no module")
 
     assert "svitt.experiments.frame_shuffle" in problems(judged, gone)[0]
+
+
+def test_check_finds_a_list_of_definitions_that_is_missing_edited_or_of_no_record(judged: Path) -> None:
+    path = code_path(judged, CODE.hash)
+    text = path.read_text()
+    path.write_text(text.replace(CODE.definitions["svitt.experiments.frame_shuffle.measure"].whole, "0" * 16))
+    assert "was edited: its definitions do not give its hash" in problems(judged)[0]
+    for damage in ("", "[]", "{}", text.replace("definitions", "definition")):
+        path.write_text(damage)
+        assert "is damaged" in problems(judged)[0]
+    path.unlink()
+    assert "the definitions behind a record, is missing" in problems(judged)[0]
+    path.write_text(text)
+    path.with_name("0123.json").write_text(text)
+    assert "0123.json lists the code of no record" in problems(judged)[0]
 
 
 def test_check_finds_a_changed_rule_and_suspends_its_verdict(judged: Path, tmp_path_factory: Any) -> None:

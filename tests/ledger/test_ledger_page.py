@@ -14,12 +14,17 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from svitt.ledger.check import write_snapshot
 from svitt.ledger.claims import load_claims, rule_hashes
+from svitt.ledger.code_list import write_code
 from svitt.ledger.record import make_record, write_record
 from svitt.ledger.verdicts import ledger
+from tests.ledger.codes import toy_code
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = load_claims(ROOT / "data" / "claims.yaml")
 CHAPTER = "05_efficiency"
+
+
+CODE = toy_code("svitt.experiments.efficiency:measure", Block="1")
 
 
 def write_results(results: Path, scale: str = "cpu") -> None:
@@ -40,13 +45,14 @@ def write_results(results: Path, scale: str = "cpu") -> None:
             seed,
             parameters={},
             values={},
-            code=("0", {"svitt.experiments.efficiency": "1"}),
+            code=CODE,
             rule_hashes=rule_hashes(CLAIMS, CHAPTER, scale, outcomes),
             root=results,
             cpu_seconds=100.0,
             wall_seconds=120.0,
             command=f"svitt run {CHAPTER} --scale {scale} --seeds {seed}",
         )
+        write_code(results, CODE)
         write_record(results, record, outcomes)
 
 

@@ -25,6 +25,7 @@ from svitt.ledger.record import (
     require_clean,
     write_record,
 )
+from tests.ledger.codes import toy_code
 
 OUTCOMES = {
     "mixed/none/rank": np.array([1, 3, 2], dtype=np.int16),
@@ -39,7 +40,7 @@ def record(seed: int = 0, chapter: str = "01_frame_shuffle", scale: str = "smoke
     given: dict[str, Any] = {
         "parameters": {"clips": 40, "steps": [450, 1200]},
         "values": {"R@1": np.float64(0.5), "clips": np.int64(40), "note": "x"},
-        "code": ("abc", {"svitt.experiments.frame_shuffle": "def"}),
+        "code": toy_code(Block="1"),
         "rule_hashes": {"shuffle": "123"},
         "root": Path(__file__).parent,
         "cpu_seconds": 1.0,

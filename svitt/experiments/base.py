@@ -24,7 +24,8 @@ import torch
 from svitt.config import nearest, to_dict
 from svitt.errors import ConfigError
 from svitt.ledger.claims import claims_file, load_claims, rule_hashes
-from svitt.ledger.code_hash import code_hash
+from svitt.ledger.code_list import write_code
+from svitt.ledger.graph_hash import graph_hash
 from svitt.ledger.record import (
     Record,
     make_record,
@@ -95,12 +96,12 @@ def ensure(
         raise ConfigError(f"seed = {seed!r} is out of range; allowed: integers from 0")
     hardware = checked_device(device)
     workspace = Workspace.open(out_dir)
-    code = code_hash(experiment.__name__)
+    code = graph_hash(f"{experiment.__name__}:measure")
     path = record_path(workspace.results, scale, experiment.CHAPTER, seed)
     parameters = to_dict(settings)
     if path.exists():
         found = read_record(path)
-        if found.code_hash == code[0] and found.parameters == parameters:
+        if found.code_hash == code.hash and found.parameters == parameters:
             return found, False
     root = project_root()
     require_clean(scale, root)
@@ -122,6 +123,7 @@ def ensure(
         + (f" --device {device}" if device != "cpu" else ""),
         gpu=torch.cuda.get_device_name(hardware) if hardware.type == "cuda" else None,
     )
+    write_code(workspace.results, code)
     write_record(workspace.results, record, measured.outcomes)
     return read_record(path), True
 

@@ -20,7 +20,7 @@ def load_chapters(book: Path, wanted: Iterable[str]) -> list[Chapter]:
     chapters = []
     for name in select_chapters(chapter_names(book), wanted):
         module = f"svitt.experiments.{name[3:]}"
-        code, _ = code_hash(module)
+        code = code_hash(f"{module}:measure").hash
         scales = getattr(importlib.import_module(module), "SCALES", None)
         if not scales:
             raise ConfigError(f"{module} names no SCALES; chapter {name} cannot run without")

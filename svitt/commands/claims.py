@@ -12,7 +12,6 @@ from svitt.errors import ConfigError
 from svitt.ledger.check import check, record_files, staleness, write_snapshot
 from svitt.ledger.claims import PAPERS, claims_file, load_claims
 from svitt.ledger.record import read_record
-from svitt.ledger.restamp import restamp
 from svitt.ledger.text import (
     command_text,
     detectable_text,
@@ -37,11 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="recompute every verdict from the raw outcomes; exit 1 on a missing, edited or stale file, a "
         "changed rule or a verdict that differs from verdicts.json",
-    )
-    action.add_argument(
-        "--restamp",
-        action="store_true",
-        help="give records of schema 1 whose old hash is current, in a clean tree, the hash of the graph",
     )
     action.add_argument("--write", action="store_true", help="write the verdicts to <results>/verdicts.json")
 
@@ -69,10 +63,6 @@ def call(args: argparse.Namespace) -> int:
             + (f"{len(problems)} problems" if problems else "all agree")
         )
         return 1 if problems else 0
-    if args.restamp:
-        count = restamp(root, results)
-        print(f"{count} records restamped; wrote {write_snapshot(ledger(claims, results), results)}")
-        return 0
     rows = ledger(claims, results)
     if args.write:
         print(f"wrote {write_snapshot(rows, results)}")

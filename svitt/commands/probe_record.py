@@ -14,8 +14,8 @@ from svitt.evaluation.feature_cache import digest
 from svitt.evaluation.metrics import recall_at
 from svitt.ledger.check import entry_point
 from svitt.ledger.claims import PAPER_SCALE, claims_file, load_claims, rule_hashes
+from svitt.ledger.code_hash import code_hash
 from svitt.ledger.code_list import write_code
-from svitt.ledger.graph_hash import graph_hash
 from svitt.ledger.record import make_record, record_path, require_clean, write_record
 from svitt.ledger.workspace import Workspace, project_root
 
@@ -54,7 +54,7 @@ def write(
         "frames": args.frames,
         "draws": args.draws,
     }
-    code = graph_hash(entry_point(CHAPTER, PAPER_SCALE))
+    code = code_hash(entry_point(CHAPTER, PAPER_SCALE))
     record = make_record(
         CHAPTER,
         PAPER_SCALE,

@@ -24,8 +24,8 @@ import torch
 from svitt.config import nearest, to_dict
 from svitt.errors import ConfigError
 from svitt.ledger.claims import claims_file, load_claims, rule_hashes
+from svitt.ledger.code_hash import code_hash
 from svitt.ledger.code_list import write_code
-from svitt.ledger.graph_hash import graph_hash
 from svitt.ledger.record import (
     Record,
     make_record,
@@ -96,7 +96,7 @@ def ensure(
         raise ConfigError(f"seed = {seed!r} is out of range; allowed: integers from 0")
     hardware = checked_device(device)
     workspace = Workspace.open(out_dir)
-    code = graph_hash(f"{experiment.__name__}:measure")
+    code = code_hash(f"{experiment.__name__}:measure")
     path = record_path(workspace.results, scale, experiment.CHAPTER, seed)
     parameters = to_dict(settings)
     if path.exists():

@@ -10,9 +10,8 @@ from typing import Any
 
 from svitt.errors import ConfigError, RecordError
 from svitt.ledger.claims import PAPER_SCALE, Claim
-from svitt.ledger.code_hash import code_hash
+from svitt.ledger.code_hash import Code, changes, code_hash
 from svitt.ledger.code_list import code_path, read_code
-from svitt.ledger.graph_hash import Code, changes, graph_hash
 from svitt.ledger.outcomes import outcomes_path, write_atomically
 from svitt.ledger.record import Record, read_outcomes, read_record
 from svitt.ledger.verdicts import SMOKE, Judgement, Row, ledger
@@ -36,9 +35,7 @@ def record_files(results: Path) -> list[Path]:
     return sorted(path for path in results.glob("*/*/*.json") if path.parent.parent.name != "benchmarks")
 
 
-def staleness(
-    records: Iterable[Record], results: Path, hashes: CodeHash = graph_hash
-) -> dict[str, list[str]]:
+def staleness(records: Iterable[Record], results: Path, hashes: CodeHash = code_hash) -> dict[str, list[str]]:
     """Chapter -> what changed since any of its records was made, by name; current chapters are left out."""
     stale: dict[str, list[str]] = {}
     current: dict[str, Code] = {}
@@ -48,12 +45,9 @@ def staleness(
             try:
                 current[entry] = hashes(entry)
             except ConfigError:  # no such experiment any more: reported as gone
-                current[entry] = Code(entry, "", {})
+                current[entry] = Code("", entry, {})
         code = current[entry]
-        if record.schema_version == 1:
-            if (record.code_hash, record.modules) != code_hash(entry.partition(":")[0]):
-                stale[record.chapter] = [entry]
-        elif record.code_hash != code.hash:
+        if record.code_hash != code.hash:
             found = _changes(record, code, results) or [entry]
             stale[record.chapter] = sorted({*stale.get(record.chapter, []), *found})
     return stale
@@ -146,7 +140,7 @@ def _check_files(results: Path, problems: list[str]) -> list[Record]:
 def _check_code(records: list[Record], results: Path, problems: list[str]) -> list[Record]:
     """The records whose list of definitions is there and whole."""
     wrong: set[str] = set()
-    for code in sorted({r.code_hash for r in records if r.schema_version > 1}):
+    for code in sorted({r.code_hash for r in records}):
         try:
             read_code(results, code)
         except RecordError as error:
@@ -211,7 +205,7 @@ def _check_snapshot(rows: list[Row], results: Path, problems: list[str]) -> None
             )
 
 
-def check(claims: list[Claim], results: Path, hashes: CodeHash = graph_hash) -> list[str]:
+def check(claims: list[Claim], results: Path, hashes: CodeHash = code_hash) -> list[str]:
     """Every disagreement, one sentence each, naming file, module or claim; empty when all is well."""
     problems: list[str] = []
     records = _check_files(results, problems)

@@ -1,148 +1,158 @@
-"""A hash of the code that determines a number.
+"""A hash of the code that determines a number: of a definition and of everything it refers to.
 
-The code of an experiment is the set of ``svitt`` modules it imports, directly or not, at the top or
-inside a function, each reduced to its syntax tree: comments, docstrings and layout do not count.
+The hash of a definition holds the hashes of what it refers to, so that *who uses which* counts, and names
+and places do not: moving, renaming, adding a function or rewording changes nothing, a changed constant or a
+swapped import changes exactly what depends on it. Definitions that refer to each other in a circle are
+hashed together. The effects of every module that is imported on the way count as well.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import svitt
-from svitt.errors import ConfigError
-
-# These keep, show or start what was computed; they do not change a number.
-LEFT_OUT = ("svitt.ledger", "svitt.viz", "svitt.commands", "svitt.cli")
-_IGNORED_NAMES = {"__version__", "__all__"}
-_HAS_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+from svitt.ledger.code_graph import Package
+from svitt.ledger.code_names import STRICT, Key
 
 
-def code_hash(entry: str, root: Path | None = None) -> tuple[str, dict[str, str]]:
-    """The hash of ``entry``'s import closure, and the hash of each module in it.
+@dataclass(frozen=True)
+class Definition:
+    """own: hash of its text with holes; whole: with what fills them, all the way down; refers_to: labels."""
 
-    entry: dotted name, e.g. ``svitt.experiments.frame_shuffle``. root: the folder that holds the
-    ``svitt`` package (default: the one that is imported). ``svitt.ledger``, ``svitt.viz``,
-    ``svitt.commands`` and ``svitt.cli`` are left out: they do not change a number.
+    own: str
+    whole: str
+    refers_to: tuple[str, ...] = ()
 
-    Returns (16 hexadecimal digits, {module: 16 hexadecimal digits}). Errors: ConfigError when there
-    is no such module or a module does not parse.
+
+class Code(NamedTuple):
+    """What determines the numbers of ``entry``: one hash over all of it, and every definition by label
+    (``module.name``, with the number of the effect where it is one)."""
+
+    hash: str
+    entry: str
+    definitions: Mapping[str, Definition]
+
+
+def code_hash(entry: str, package: Package | None = None) -> Code:
+    """The code that ``entry`` reaches.
+
+    entry: ``module:name``, or a module for all of its definitions. Errors: ConfigError where there is no
+    such module or definition, a module does not parse, or a reference cannot be followed.
     """
-    return _closure_hash(entry, Sources(root))
+    package = package or Package()
+    module, _, name = entry.partition(":")
+    start = package.definition(module, name) if name else Key(module, "*")
+    effects = [
+        Key(m, package.module(m).effect_name(i), i)
+        for m in sorted(package.closure(module))
+        for i in range(1, len(package.module(m).effects) + 1)
+    ]
+    graph: dict[Key, tuple[str, tuple[Key, ...]]] = {}
+    waiting = [start, *effects]
+    while waiting:
+        key = waiting.pop()
+        if key not in graph:
+            graph[key] = package.read(key)
+            waiting.extend(graph[key][1])
+    whole: dict[Key, str] = {}
+    for circle in circles({key: filled for key, (_, filled) in graph.items()}):
+        _close(circle, graph, whole)
+    definitions = {
+        key.label: Definition(sha(text), whole[key], tuple(dict.fromkeys(f.label for f in filled)))
+        for key, (text, filled) in sorted(graph.items())
+    }
+    return Code(combined(whole[start], (whole[key] for key in effects)), entry, definitions)
 
 
 def current_codes(root: Path | None = None) -> dict[str, str]:
-    """The hash of every module's import closure today, {module: hash}: what a stored run's ``code``
-    is compared with to see whether the code it was trained by still exists."""
-    sources = Sources(root)
-    return {name: _closure_hash(name, sources)[0] for name in sources.names()}
+    """The hash of every module below ``svitt.experiments`` today: what a stored run's ``code`` is compared
+    with to see whether the code it was trained by still exists."""
+    package = Package(root)
+    names = [name for name in package.names() if name.startswith(f"{STRICT}.")]
+    return {name: code_hash(name, package).hash for name in names}
 
 
-class Sources:
-    """The modules of the package below ``root``, each parsed once."""
-
-    def __init__(self, root: Path | None = None) -> None:
-        self.root = Path(svitt.__file__).resolve().parent.parent if root is None else root
-        self._parsed: dict[str, tuple[str, set[str]]] = {}
-
-    def file(self, name: str) -> Path | None:
-        """The file of a dotted module name, or None when it is no module of the package."""
-        if name.split(".")[0] != "svitt":
-            return None
-        base = self.root.joinpath(*name.split("."))
-        for file in (base / "__init__.py", base.with_name(base.name + ".py")):
-            if file.is_file():
-                return file
-        return None
-
-    def names(self) -> Iterator[str]:
-        """Every module of the package that counts."""
-        for file in sorted((self.root / "svitt").rglob("*.py")):
-            parts = file.relative_to(self.root).with_suffix("").parts
-            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            if not left_out(name):
-                yield name
-
-    def module(self, name: str) -> tuple[str, set[str]]:
-        """(hash of the module's syntax tree, the svitt modules it imports)."""
-        if name not in self._parsed:
-            file = self.file(name)
-            if file is None:
-                raise ConfigError(f"no module {name!r} below {self.root}; give its dotted name")
-            try:
-                tree = ast.parse(file.read_text(encoding="utf-8"))
-            except SyntaxError as error:
-                raise ConfigError(f"{file}, line {error.lineno}: {error.msg}; mend the module") from error
-            imports = self._imports(name, file.name == "__init__.py", tree)
-            digest = hashlib.sha256(_canonical(_without_docstrings(tree)).encode()).hexdigest()[:16]
-            self._parsed[name] = digest, imports
-        return self._parsed[name]
-
-    def _imports(self, name: str, is_package: bool, tree: ast.Module) -> set[str]:
-        found: set[str] = set()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                found.update(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                base = node.module or ""
-                if node.level:
-                    parts = name.split(".")
-                    parts = parts[: len(parts) - node.level + is_package]
-                    base = ".".join([*parts, base] if base else parts)
-                found.add(base)
-                found.update(f"{base}.{alias.name}" for alias in node.names)
-            elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-                called = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
-                if called == "import_module" and isinstance(node.args[0].value, str):
-                    found.add(node.args[0].value)
-        return {module for module in found if self.file(module) is not None}
+def sha(text: str) -> str:
+    """16 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def left_out(name: str) -> bool:
-    """Whether a module does not count."""
-    return any(name == prefix or name.startswith(prefix + ".") for prefix in LEFT_OUT)
+def combined(entry: str, effects: Iterable[str]) -> str:
+    """The hash of a record's code from the hash of its entry and those of the effects."""
+    return sha(" ".join([entry, *sorted(effects)]))
 
 
-def _closure_hash(entry: str, sources: Sources) -> tuple[str, dict[str, str]]:
-    modules: dict[str, str] = {}
-    waiting = [entry]
-    while waiting:
-        name = waiting.pop()
-        if name in modules or left_out(name):
+def _close(
+    circle: list[Key], graph: Mapping[Key, tuple[str, tuple[Key, ...]]], whole: dict[Key, str]
+) -> None:
+    """Hashes the members of one circle, all they refer to outside of it being hashed already."""
+    colour = {key: sha(graph[key][0]) for key in circle}
+    # As many rounds as members: a difference anywhere in the circle has reached every member by then.
+    for _ in circle:
+        colour = {
+            key: sha(" ".join([colour[key], *(colour.get(f) or whole[f] for f in graph[key][1])]))
+            for key in circle
+        }
+    whole |= colour
+
+
+def circles(graph: Mapping[Key, tuple[Key, ...]]) -> list[list[Key]]:
+    """The strongly connected components, each after those it refers to (Tarjan 1972, without recursion)."""
+    index: dict[Key, int] = {}
+    low: dict[Key, int] = {}
+    stack: list[Key] = []
+    inside: set[Key] = set()
+    found: list[list[Key]] = []
+    for root in graph:
+        if root in index:
             continue
-        modules[name], imports = sources.module(name)
-        waiting.extend(imports)
-        if "." in name:  # importing a.b.c runs a/__init__ and a/b/__init__ first
-            waiting.append(name.rpartition(".")[0])
-    text = "\n".join(f"{name} {modules[name]}" for name in sorted(modules))
-    return hashlib.sha256(text.encode()).hexdigest()[:16], dict(sorted(modules.items()))
+        path = [(root, iter(graph[root]))]
+        index[root] = low[root] = len(index)
+        stack.append(root)
+        inside.add(root)
+        while path:
+            key, rest = path[-1]
+            for other in rest:
+                if other not in index:
+                    index[other] = low[other] = len(index)
+                    stack.append(other)
+                    inside.add(other)
+                    path.append((other, iter(graph[other])))
+                    break
+                if other in inside:
+                    low[key] = min(low[key], index[other])
+            else:
+                path.pop()
+                if path:
+                    low[path[-1][0]] = min(low[path[-1][0]], low[key])
+                if low[key] == index[key]:
+                    at = stack.index(key)
+                    found.append(stack[at:])
+                    inside.difference_update(stack[at:])
+                    del stack[at:]
+    return found
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, _HAS_DOCSTRING) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-    tree.body = [node for node in tree.body if not _is_ignored(node)]
-    return tree
+def changes(before: Mapping[str, Definition], now: Mapping[str, Definition]) -> list[str]:
+    """The definitions that make the difference, by label: changed, new, or gone.
 
-
-def _is_ignored(node: ast.stmt) -> bool:
-    """A release number or a list of exports changes no number."""
-    if not isinstance(node, ast.Assign):
-        return False
-    return all(isinstance(target, ast.Name) and target.id in _IGNORED_NAMES for target in node.targets)
-
-
-def _canonical(node: object) -> str:
-    """A text of the tree that is the same under every Python we support: ``ast.dump`` is not, since
-    newer versions add empty fields such as ``type_params``."""
-    if isinstance(node, ast.Constant):
-        return f"Constant({type(node.value).__name__} {node.value!r})"
-    if isinstance(node, ast.AST):
-        fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
-        return f"{type(node).__name__}({', '.join(f'{name}={_canonical(value)}' for name, value in fields)})"
-    if isinstance(node, list):
-        return f"[{', '.join(map(_canonical, node))}]"
-    return repr(node)
+    Not those that only refer to a changed one. A definition that was moved or renamed is recognised by its
+    hash.
+    """
+    had, has = {d.whole for d in before.values()}, {d.whole for d in now.values()}
+    changed = {label for label, d in now.items() if d.whole not in had}
+    old_own = {d.own for d in before.values()}
+    causes = [
+        label
+        for label in sorted(changed)
+        if now[label].own not in old_own or not changed.intersection(set(now[label].refers_to) - {label})
+    ]
+    gone = [
+        f"{label} (gone)"
+        for label, d in sorted(before.items())
+        if d.whole not in has and label not in now and d.own not in {n.own for n in now.values()}
+    ]
+    return [*causes, *gone]

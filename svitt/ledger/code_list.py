@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from svitt.errors import RecordError
-from svitt.ledger.graph_hash import Code, Definition, combined
+from svitt.ledger.code_hash import Code, Definition, combined
 from svitt.ledger.outcomes import write_atomically
 
 
@@ -50,4 +50,4 @@ def read_code(results: Path, code_hash: str) -> Code:
     effects = [d.whole for label, d in definitions.items() if label.endswith("]")]
     if combined(start.whole, effects) != code_hash:
         raise RecordError(f"{path} was edited: its definitions do not give its hash; restore it from git")
-    return Code(entry, code_hash, definitions)
+    return Code(code_hash, entry, definitions)

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from svitt.errors import RecordError
-from svitt.ledger.graph_hash import Code
+from svitt.ledger.code_hash import Code
 from svitt.ledger.outcomes import (
     Array,
     Outcome,
@@ -47,7 +47,7 @@ __all__ = [
     "write_record",
 ]
 
-SCHEMA_VERSION = 2  # 1: with the hash of the modules an experiment imports in the place of the graph's
+SCHEMA_VERSION = 2  # 1: a hash of the modules that an experiment imports stood in the graph's place
 _NAME = re.compile(r"seed(0|[1-9]\d*)\.json")
 
 
@@ -67,16 +67,15 @@ class Record(BaseModel):
 
     parameters: the scale's settings as plain data. values: summary numbers shown in the chapter.
     outcomes: the arrays stored beside. code_hash: of the graph of definitions that determine the numbers,
-    which are listed in ``<results>/code/<code_hash>.json``; modules: of schema 1, the hash of every module.
-    restamped: what vouched for it before. rule_hashes: claim id -> hash of the rule the record was made
-    under. commit, dirty: state of the tree. created: ISO 8601, UTC. cpu_seconds, wall_seconds,
-    peak_memory_mib: cost of the computation. command: repeats the record. content_sha256: of this record
-    without that field.
+    which are listed in ``<results>/code/<code_hash>.json``. restamped: what vouched for it before, where the
+    record is older than that hash. rule_hashes: claim id -> hash of the rule the record was made under.
+    commit, dirty: state of the tree. created: ISO 8601, UTC. cpu_seconds, wall_seconds, peak_memory_mib: cost
+    of the computation. command: repeats the record. content_sha256: of this record without that field.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: int = Field(default=SCHEMA_VERSION, ge=1, le=SCHEMA_VERSION)
+    schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     chapter: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     scale: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
     seed: int = Field(ge=0)
@@ -85,7 +84,6 @@ class Record(BaseModel):
     outcomes: dict[str, Outcome] = {}
     outcomes_sha256: str = ""
     code_hash: str
-    modules: dict[str, str] = {}
     restamped: Restamped | None = None
     rule_hashes: dict[str, str]
     commit: str | None
@@ -121,7 +119,7 @@ def make_record(
     *,
     parameters: Mapping[str, Any],
     values: Mapping[str, float | int | str],
-    code: Code | tuple[str, Mapping[str, str]],
+    code: Code,
     rule_hashes: Mapping[str, str],
     root: Path,
     cpu_seconds: float,
@@ -132,8 +130,8 @@ def make_record(
 ) -> Record:
     """A Record with commit, versions, hardware, time and memory of this process filled in.
 
-    code: what ``graph_hash`` returned for the experiment's ``measure`` (of ``code_hash`` for schema 1).
-    peak_memory: MiB; None takes this process's.
+    code: what ``code_hash`` returned for the experiment's ``measure``. peak_memory: MiB; None takes this
+    process's.
     """
     commit, dirty = git_state(root)
     versions, hardware = environment(gpu)
@@ -144,9 +142,7 @@ def make_record(
             seed=seed,
             parameters=dict(parameters),
             values=dict(values),
-            schema_version=SCHEMA_VERSION if isinstance(code, Code) else 1,
-            code_hash=code.hash if isinstance(code, Code) else code[0],
-            modules={} if isinstance(code, Code) else dict(code[1]),
+            code_hash=code.hash,
             rule_hashes=dict(rule_hashes),
             commit=commit,
             dirty=dirty,
@@ -186,7 +182,7 @@ def write_record(results: Path, record: Record, outcomes: Mapping[str, ArrayLike
     encoded, shapes = encode(outcomes)
     data = record.model_copy(
         update={"outcomes": shapes, "outcomes_sha256": hashlib.sha256(encoded).hexdigest()}
-    ).model_dump(mode="json", exclude={"modules"} if record.schema_version > 1 else set())
+    ).model_dump(mode="json")
     path = record_path(results, record.scale, record.chapter, record.seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The old JSON goes first: a kill in between leaves a missing record, not one beside foreign outcomes.

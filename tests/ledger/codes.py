@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from svitt.ledger.graph_hash import Code, Definition, combined, sha
+from svitt.ledger.code_hash import Code, Definition, combined, sha
 
 
 def toy_code(entry: str = "svitt.experiments.frame_shuffle:measure", **texts: str) -> Code:
@@ -10,4 +10,4 @@ def toy_code(entry: str = "svitt.experiments.frame_shuffle:measure", **texts: st
     parts = {f"svitt.layers.{name}": Definition(sha(text), sha(text)) for name, text in sorted(texts.items())}
     whole = sha(" ".join(["measure", *(part.whole for part in parts.values())]))
     measure = Definition(sha("measure"), whole, tuple(parts))
-    return Code(entry, combined(whole, []), {entry.replace(":", "."): measure, **parts})
+    return Code(combined(whole, []), entry, {entry.replace(":", "."): measure, **parts})

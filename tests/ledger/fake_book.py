@@ -11,6 +11,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from svitt.ledger.code_hash import Code
 from svitt.ledger.grid import Chapter
 
 PARAMETERS = 'scale = "smoke"\nseed = 0\ndevice = "cpu"\nout_dir = ""'
@@ -77,7 +78,9 @@ def fake_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *names: str) 
         module.SCALES = {"smoke": Settings((0,)), "cpu": Settings((0, 1))}  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, module.__name__, module)
     (root / "pyproject.toml").write_text('[project]\nname = "svitt"\n')
-    monkeypatch.setattr("svitt.commands.chapters.code_hash", lambda module: (f"hash of {module}", {}))
+    monkeypatch.setattr(
+        "svitt.commands.chapters.code_hash", lambda entry: Code(f"hash of {entry}", entry, {})
+    )
     monkeypatch.setenv("SVITT_COMMIT", "f" * 40)
     monkeypatch.chdir(root)
     return root

@@ -16,8 +16,8 @@ from svitt.cli import main
 from svitt.errors import ConfigError, RecordError
 from svitt.ledger import check as checking
 from svitt.ledger.claims import Claim, find_claim, load_claims, rule_hashes
+from svitt.ledger.code_hash import Code
 from svitt.ledger.code_list import code_path, write_code
-from svitt.ledger.graph_hash import Code
 from svitt.ledger.measure import evaluate, measure
 from svitt.ledger.record import make_record, write_record
 from svitt.ledger.rules import Contrast, Rule, Term

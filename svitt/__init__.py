@@ -13,15 +13,15 @@ __version__ = "0.1.0"
 
 # What one uses in one's own model; imported on first use, so that `import svitt` does not wait for torch.
 _EXPORTS = {
-    "sparsify": "svitt.models.sparsify",
-    "unsparsify": "svitt.models.sparsify",
-    "edge_attention": "svitt.layers.sparse_attention",
+    "sparsify": "svitt.integrations.sparsify",
+    "unsparsify": "svitt.integrations.sparsify",
+    "edge_attention": "svitt.layers.edge_sparse_attention",
 }
 __all__ = ["__version__", "edge_attention", "sparsify", "unsparsify"]
 
 if TYPE_CHECKING:
-    from svitt.layers.sparse_attention import edge_attention
-    from svitt.models.sparsify import sparsify, unsparsify
+    from svitt.integrations.sparsify import sparsify, unsparsify
+    from svitt.layers.edge_sparse_attention import edge_attention
 
 
 def __getattr__(name: str) -> Any:

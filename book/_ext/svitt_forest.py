@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from svitt.ledger.format import effect_text, number, requirement_text
 from svitt.ledger.rules import Unit
-from svitt.ledger.text import effect_text, number, requirement_text
 from svitt.ledger.verdicts import Row, Verdict
 
 WIDTH, LEFT, RIGHT, LINE = 760, 190, 190, 26

@@ -24,12 +24,12 @@ from sphinx.util.docutils import SphinxDirective
 from svitt_forest import forest_svg
 from svitt_rows import claim_box, ledger_row, record_row, row, slug, table
 
+from svitt.batch.grid import notebook_of
 from svitt.errors import ConfigError, RecordError
 from svitt.ledger.check import SNAPSHOT, record_files, staleness
 from svitt.ledger.claims import PAPERS, claims_file, find_claim, load_claims
-from svitt.ledger.grid import notebook_of
-from svitt.ledger.record import Record, read_record
 from svitt.ledger.verdicts import Row, Verdict, ledger
+from svitt.records.record import Record, read_record
 
 LOGGER = logging.getLogger(__name__)
 

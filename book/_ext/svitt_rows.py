@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from docutils import nodes
 
 from svitt.ledger.claims import PAPERS, Claim
-from svitt.ledger.measure import GuardResult
-from svitt.ledger.record import Record
-from svitt.ledger.text import (
+from svitt.ledger.evaluate_rule import GuardResult
+from svitt.ledger.format import (
     command_text,
     commit_text,
     detectable_text,
@@ -22,6 +21,7 @@ from svitt.ledger.text import (
     stale_text,
 )
 from svitt.ledger.verdicts import Judgement, Row, Verdict
+from svitt.records.record import Record
 
 ChapterLink = Callable[[str], nodes.Node]
 

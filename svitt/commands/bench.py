@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from svitt.config import EdgeSparsity, NodeSparsity
 from svitt.errors import ConfigError
-from svitt.ledger.provenance import git_state
-from svitt.ledger.workspace import project_root
 from svitt.profiling.benchmark import Clock, machine, threads
 from svitt.profiling.cases import BenchSettings
 from svitt.profiling.sparse_bench import ATTENTIONS, ENCODERS, PHASES, bench_attention, bench_encoder
+from svitt.records.provenance import git_state
+from svitt.records.workspace import project_root
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import nbformat
 
+from svitt.batch.batch import Outcome, describe, run_batch, terminable
+from svitt.batch.grid import Chapter, Job, build_grid, check_parameters, parse_seeds
 from svitt.commands.chapters import load_chapters
 from svitt.commands.edition import (
     build_site,
@@ -29,10 +31,8 @@ from svitt.commands.edition import (
     stage_book,
 )
 from svitt.errors import ConfigError
-from svitt.ledger.batch import Outcome, describe, run_batch, terminable
-from svitt.ledger.grid import Chapter, Job, build_grid, check_parameters, parse_seeds
-from svitt.ledger.provenance import require_clean
-from svitt.ledger.workspace import Workspace, is_project, project_root
+from svitt.records.provenance import require_clean
+from svitt.records.workspace import Workspace, is_project, project_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,21 +6,22 @@ import importlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from svitt.batch.grid import Chapter, chapter_names, select_chapters
 from svitt.errors import ConfigError
-from svitt.ledger.code_hash import code_hash
-from svitt.ledger.grid import Chapter, chapter_names, select_chapters
+from svitt.records.code_hash import code_hash
+from svitt.records.entry_points import entry_point, experiment_module
 
 
 def load_chapters(book: Path, wanted: Iterable[str]) -> list[Chapter]:
     """The chapters of ``book`` that ``wanted`` names (``all`` for every one).
 
-    Chapter ``NN_name`` belongs to the module ``svitt.experiments.name``, whose ``SCALES`` maps the name
-    of a scale to its settings, with ``seeds`` among them. Errors: ConfigError.
+    Notebook ``NN_name`` belongs to the package ``svitt.experiments.chNN_name``, whose experiment's ``SCALES``
+    maps the name of a scale to its settings, with ``seeds`` among them. Errors: ConfigError.
     """
     chapters = []
     for name in select_chapters(chapter_names(book), wanted):
-        module = f"svitt.experiments.{name[3:]}"
-        code = code_hash(f"{module}:measure").hash
+        module = experiment_module(name)
+        code = code_hash(entry_point(name)).hash
         scales = getattr(importlib.import_module(module), "SCALES", None)
         if not scales:
             raise ConfigError(f"{module} names no SCALES; chapter {name} cannot run without")

@@ -11,8 +11,7 @@ from svitt.config import nearest
 from svitt.errors import ConfigError
 from svitt.ledger.check import check, record_files, staleness, write_snapshot
 from svitt.ledger.claims import PAPERS, claims_file, load_claims
-from svitt.ledger.record import read_record
-from svitt.ledger.text import (
+from svitt.ledger.format import (
     command_text,
     detectable_text,
     effect_text,
@@ -21,7 +20,8 @@ from svitt.ledger.text import (
     stale_text,
 )
 from svitt.ledger.verdicts import Row, Verdict, ledger
-from svitt.ledger.workspace import project_root
+from svitt.records.record import read_record
+from svitt.records.workspace import project_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from svitt.config import require
-from svitt.experiments import edge_sparsity
 from svitt.experiments.base import settings_of
-from svitt.experiments.harder_worlds import harder_data, trained_harder
-from svitt.ledger.code_hash import code_hash
-from svitt.ledger.workspace import Workspace
-from svitt.models.saving import save_model
+from svitt.experiments.ch03_edge_sparsity import experiment as edge_sparsity
+from svitt.experiments.shared.two_object_world import harder_data, trained_harder
+from svitt.models.checkpoints.io import save_model
+from svitt.records.code_hash import code_hash
+from svitt.records.workspace import Workspace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def call(args: argparse.Namespace) -> int:
     card = {
         "what": "dual encoder of chapter 3, dense, trained on clips of one and of two named objects",
         "command": f"svitt export --scale {args.scale} --seed {args.seed} --out DIR",
-        "code": code_hash("svitt.experiments.harder_worlds")[0],
+        "code": code_hash("svitt.experiments.shared.two_object_world")[0],
         "torch": torch.__version__,
         "frames": settings.num_frames,
         "image_size": settings.image_size,

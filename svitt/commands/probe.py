@@ -11,7 +11,7 @@ from pathlib import Path
 from svitt.commands import probe_record
 from svitt.config import require
 from svitt.evaluation.metrics import recall_at
-from svitt.experiments.real_models import probe_files
+from svitt.experiments.ch01_frame_shuffle.real_models import probe_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

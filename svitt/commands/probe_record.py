@@ -12,12 +12,12 @@ import numpy.typing as npt
 from svitt.errors import RecordError
 from svitt.evaluation.feature_cache import digest
 from svitt.evaluation.metrics import recall_at
-from svitt.ledger.check import entry_point
 from svitt.ledger.claims import PAPER_SCALE, claims_file, load_claims, rule_hashes
-from svitt.ledger.code_hash import code_hash
-from svitt.ledger.code_list import write_code
-from svitt.ledger.record import make_record, record_path, require_clean, write_record
-from svitt.ledger.workspace import Workspace, project_root
+from svitt.records.code_hash import code_hash
+from svitt.records.code_list import write_code
+from svitt.records.entry_points import entry_point
+from svitt.records.record import make_record, record_path, require_clean, write_record
+from svitt.records.workspace import Workspace, project_root
 
 CHAPTER = "01_frame_shuffle"
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from svitt.batch.batch import command_line, describe, is_finished, run_batch, terminable
+from svitt.batch.grid import build_grid, parse_seeds, parse_shard
 from svitt.commands.chapters import load_chapters
-from svitt.ledger.batch import command_line, describe, is_finished, run_batch, terminable
-from svitt.ledger.grid import build_grid, parse_seeds, parse_shard
-from svitt.ledger.provenance import require_clean
-from svitt.ledger.workspace import Workspace, project_root
+from svitt.records.provenance import require_clean
+from svitt.records.workspace import Workspace, project_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,9 +7,9 @@ import json
 from collections.abc import Callable
 
 from svitt.errors import ConfigError
-from svitt.ledger.code_hash import current_codes
-from svitt.ledger.runs import Run, RunStore, last_change, size_mib
-from svitt.ledger.workspace import Workspace
+from svitt.records.code_hash import current_codes
+from svitt.records.run_store import Run, RunStore, last_change, size_mib
+from svitt.records.workspace import Workspace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,15 +18,15 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from svitt.config import require
-from svitt.data.sampling import sample_indices
 from svitt.data.text import clean_caption, encode
 from svitt.data.transforms import normalise
-from svitt.data.video import probe, read_clip
+from svitt.data.video.decode import probe, read_clip
+from svitt.data.video.sampling import sample_indices
 from svitt.errors import CheckpointError, ConfigError, VideoDecodeError
 from svitt.evaluation.feature_cache import FeatureCache, digest
-from svitt.ledger.workspace import project_root
-from svitt.models.saving import WEIGHTS, SavedModel, load_model
+from svitt.models.checkpoints.io import WEIGHTS, SavedModel, load_model
 from svitt.models.svitt import SViTT
+from svitt.records.workspace import project_root
 
 VIDEOS = frozenset({".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg"})
 Frames = npt.NDArray[np.uint8]

@@ -16,7 +16,7 @@ from svitt.commands.verify_text import text_outputs
 from svitt.config import EdgeSparsity, NodeSparsity, VideoEncoderConfig
 from svitt.errors import CheckpointError, ConfigError
 from svitt.layers.edges import EdgePattern
-from svitt.models.pretrained import load_encoder
+from svitt.models.checkpoints.image_models import load_encoder
 from svitt.models.video_encoder import VideoEncoder
 
 TOLERANCE = 1e-5

@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers.models.bert.modeling_bert import BertOnlyMLMHead
 
 from svitt.errors import CheckpointError, ConfigError
+from svitt.models.checkpoints.image_models import load_weights
 from svitt.models.multimodal_encoder import MultimodalEncoder, bert_config
-from svitt.models.pretrained import load_weights
 from svitt.models.svitt_config import CrossModalPruning, FusionTextConfig
 
 SIZES = ("vocab", "dim", "layers", "fusion_layer", "heads", "mlp_dim", "video_dim")

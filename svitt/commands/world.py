@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from svitt.config import require
-from svitt.data.world import SPLITS, WorldSpec, load_world, make_world
-from svitt.data.world_files import write_new
-from svitt.data.world_neighbours import nearest_pair, neighbour_caption, passes, passing_caption
-from svitt.data.world_relations import relation, relation_caption
-from svitt.data.world_scene import ClipParameters, clip_parameters
+from svitt.data.worlds.shapes.files import write_new
+from svitt.data.worlds.shapes.neighbours import nearest_pair, neighbour_caption, passes, passing_caption
+from svitt.data.worlds.shapes.relations import relation, relation_caption
+from svitt.data.worlds.shapes.scene import ClipParameters, clip_parameters
+from svitt.data.worlds.shapes.world import SPLITS, WorldSpec, load_world, make_world
 
 # come together or drift apart; who is next to whom (three objects or more); who passes whom
 RELATIONS = ("approach", "next", "pass")

@@ -14,8 +14,8 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from svitt.config import require
-from svitt.data.video import read_clip
-from svitt.data.world import ClipRecord, Split, World
+from svitt.data.video.decode import read_clip
+from svitt.data.worlds.shapes.world import ClipRecord, Split, World
 from svitt.errors import AnnotationError
 
 Clips = npt.NDArray[np.uint8]

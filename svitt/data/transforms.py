@@ -14,8 +14,8 @@ import torch
 from torchvision.transforms import v2
 
 from svitt.config import require
-from svitt.data.sampling import sample_indices
 from svitt.data.text import mirror_words
+from svitt.data.video.sampling import sample_indices
 
 Clips = npt.NDArray[np.uint8]
 

@@ -24,9 +24,10 @@ import torch
 from svitt.config import nearest, to_dict
 from svitt.errors import ConfigError
 from svitt.ledger.claims import claims_file, load_claims, rule_hashes
-from svitt.ledger.code_hash import code_hash
-from svitt.ledger.code_list import write_code
-from svitt.ledger.record import (
+from svitt.records.code_hash import code_hash
+from svitt.records.code_list import write_code
+from svitt.records.entry_points import entry_point
+from svitt.records.record import (
     Record,
     make_record,
     read_outcomes,
@@ -36,7 +37,7 @@ from svitt.ledger.record import (
     require_clean,
     write_record,
 )
-from svitt.ledger.workspace import Workspace, project_root
+from svitt.records.workspace import Workspace, project_root
 
 Array = npt.NDArray[Any]
 
@@ -96,7 +97,7 @@ def ensure(
         raise ConfigError(f"seed = {seed!r} is out of range; allowed: integers from 0")
     hardware = checked_device(device)
     workspace = Workspace.open(out_dir)
-    code = code_hash(f"{experiment.__name__}:measure")
+    code = code_hash(entry_point(experiment.CHAPTER))
     path = record_path(workspace.results, scale, experiment.CHAPTER, seed)
     parameters = to_dict(settings)
     if path.exists():

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from svitt.layers.edge_sparse_attention import Backend, edge_attention
 from svitt.layers.edges import EdgePattern
-from svitt.layers.position import Grid, RelativePosition, code_offset, table_rows
-from svitt.layers.sparse_attention import Backend, edge_attention
+from svitt.layers.relative_position import Grid, RelativePosition, code_offset, table_rows
 
 
 def dense_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -7,9 +7,9 @@ from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 
 from svitt.layers.attention import SelfAttention
+from svitt.layers.edge_sparse_attention import Backend
 from svitt.layers.edges import EdgePattern
-from svitt.layers.position import Grid
-from svitt.layers.sparse_attention import Backend
+from svitt.layers.relative_position import Grid
 
 
 class Block(nn.Module):

@@ -9,25 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from svitt.errors import ConfigError, RecordError
-from svitt.ledger.claims import PAPER_SCALE, Claim
-from svitt.ledger.code_hash import Code, changes, code_hash
-from svitt.ledger.code_list import code_path, read_code
-from svitt.ledger.outcomes import outcomes_path, write_atomically
-from svitt.ledger.record import Record, read_outcomes, read_record
+from svitt.ledger.claims import Claim
 from svitt.ledger.verdicts import SMOKE, Judgement, Row, ledger
+from svitt.records.arrays import outcomes_path, write_atomically
+from svitt.records.code_hash import Code, changes, code_hash
+from svitt.records.code_list import code_path, read_code
+from svitt.records.entry_points import entry_point
+from svitt.records.record import Record, read_outcomes, read_record
 
 SNAPSHOT = "verdicts.json"
 CodeHash = Callable[[str], Code]
-
-
-# Records of real data that another module than the chapter's measures.
-_MEASURED_BY = {("01_frame_shuffle", PAPER_SCALE): "real_models"}
-
-
-def entry_point(chapter: str, scale: str = "") -> str:
-    """What measures a chapter: 01_frame_shuffle -> svitt.experiments.frame_shuffle:measure."""
-    other = _MEASURED_BY.get((chapter, scale))
-    return f"svitt.experiments.{other}" if other else f"svitt.experiments.{chapter.partition('_')[2]}:measure"
 
 
 def record_files(results: Path) -> list[Path]:

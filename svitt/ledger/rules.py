@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from svitt.ledger.outcomes import canonical
+from svitt.records.arrays import canonical
 
 # Part of every rule's hash: raised when the evaluation in measure.py changes its meaning.
 SEMANTICS = 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from svitt.ledger.claims import claims_file, find_claim, load_claims
-from svitt.ledger.text import effect_text, interval_text, number, requirement_text
+from svitt.ledger.format import effect_text, interval_text, number, requirement_text
 from svitt.ledger.verdicts import Row, ledger
-from svitt.ledger.workspace import Workspace, project_root
+from svitt.records.workspace import Workspace, project_root
 
 COLUMNS = ("part of the rule", "needed", "measured (95% interval)", "holds")
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from svitt.errors import RecordError
 from svitt.ledger.claims import PAPER_SCALE, Claim
-from svitt.ledger.measure import Measurement, detectable, measure, measure_over_clips
-from svitt.ledger.outcomes import Array
-from svitt.ledger.record import Record, read_outcomes, read_records, record_path
+from svitt.ledger.evaluate_rule import Measurement, detectable, measure, measure_over_clips
 from svitt.ledger.rules import Rule
 from svitt.ledger.statistics import holm
+from svitt.records.arrays import Array
+from svitt.records.record import Record, read_outcomes, read_records, record_path
 
 ALPHA = 0.05
 SMOKE = "smoke"

@@ -119,8 +119,8 @@ class SViTT(nn.Module):
         return self.video_embedding(clips), self.text_embedding(ids, mask), self.scale
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Writes ``config.json`` and ``model.safetensors``; see ``svitt.models.saving.save_model``."""
-        from svitt.models.saving import save_model
+        """Writes ``config.json`` and ``model.safetensors``; see ``checkpoints.io.save_model``."""
+        from svitt.models.checkpoints.io import save_model
 
         return save_model(self, Path(folder))
 
@@ -128,7 +128,7 @@ class SViTT(nn.Module):
     def from_pretrained(cls, folder: str | Path, device: str = "cpu") -> SViTT:
         """Reads what ``save_pretrained`` wrote. Errors: CheckpointError, also for a model of another kind."""
         from svitt.errors import CheckpointError
-        from svitt.models.saving import load_model
+        from svitt.models.checkpoints.io import load_model
 
         model = load_model(Path(folder), device).model
         if not isinstance(model, cls):

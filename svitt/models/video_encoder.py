@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from svitt.config import NodeSparsity, VideoEncoderConfig
 from svitt.errors import ConfigError
 from svitt.layers.block import Block
+from svitt.layers.edge_sparse_attention import Backend
 from svitt.layers.edges import EdgePattern, draw_edges, fixed_edges, neighbourhood_order
 from svitt.layers.patch_embed import PatchEmbed
-from svitt.layers.position import cosine_positions, position_codes
-from svitt.layers.sparse_attention import Backend
+from svitt.layers.relative_position import cosine_positions, position_codes
 from svitt.layers.token_pruning import keep_top_tokens, num_kept
 
 
@@ -40,7 +40,7 @@ class VideoEncoder(nn.Module):
     """A BEiT-style transformer over clips; ``config`` says how large and how sparse.
 
     generator: of the initial weights; None is a generator of seed 0.
-    backend: of edge-sparse attention, see ``svitt.layers.sparse_attention.edge_attention``.
+    backend: of edge-sparse attention, see ``svitt.layers.edge_sparse_attention.edge_attention``.
     """
 
     def __init__(

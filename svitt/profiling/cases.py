@@ -20,9 +20,9 @@ from torch import Tensor
 
 from svitt.config import EdgeSparsity, NodeSparsity, VideoEncoderConfig, nearest, require
 from svitt.layers.attention import dense_attention
+from svitt.layers.edge_sparse_attention import edge_attention
 from svitt.layers.edges import EdgePattern, fixed_edges
-from svitt.layers.position import RelativePosition, code_offset, position_codes, table_rows
-from svitt.layers.sparse_attention import edge_attention
+from svitt.layers.relative_position import RelativePosition, code_offset, position_codes, table_rows
 from svitt.profiling.benchmark import Clock
 
 AttentionKind = Literal["dense", "dense_bias", "edges", "flex"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from svitt.config import require
 from svitt.data.text import encode
 from svitt.data.transforms import augment
-from svitt.losses import contrastive
+from svitt.losses.contrastive import contrastive
 
 
 @dataclass(frozen=True)

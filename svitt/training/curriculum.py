@@ -16,7 +16,7 @@ from torch import Tensor
 
 from svitt.config import EdgeSparsity, NodeSparsity, TrainConfig, VideoEncoderConfig, require
 from svitt.errors import ConfigError
-from svitt.layers.position import Grid, resize_embedding, resize_table
+from svitt.layers.relative_position import Grid, resize_embedding, resize_table
 
 Schedule = Literal["rewarmed", "continued"]
 Carry = Literal["linear", "nearest"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from svitt.fusion_losses import hard_negatives, mask_words, masked_words_loss, matching_loss
-from svitt.losses import contrastive
+from svitt.losses.contrastive import contrastive
+from svitt.losses.matching import hard_negatives, mask_words, masked_words_loss, matching_loss
 from svitt.models.svitt import SViTT
 
 

@@ -128,7 +128,7 @@ def contrastive_with_negatives(
 
     video (B, D) and text (B + M, D), L2-normalised; the first B texts are the videos' own. positives:
     (B, B + M) bool. The M further texts are negatives for every video without being asked for one
-    themselves. With M = 0 it is ``svitt.losses.contrastive``. Returns a scalar.
+    themselves. With M = 0 it is ``svitt.losses.contrastive.contrastive``. Returns a scalar.
     """
     size = len(video)
     logits = scale * video @ text.T

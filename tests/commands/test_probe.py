@@ -14,18 +14,18 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast, XCLIPCo
 from svitt.cli import main
 from svitt.commands import probe_record
 from svitt.commands.search import default_checkpoint
-from svitt.data.annotations import RetrievalSet
+from svitt.data.annotations.retrieval import RetrievalSet
 from svitt.data.text import build_tokenizer
-from svitt.data.world import WorldSpec, render_clip
-from svitt.data.world_files import encode_mp4
-from svitt.data.world_grammar import vocabulary
-from svitt.data.world_scene import clip_parameters
+from svitt.data.worlds.shapes.files import encode_mp4
+from svitt.data.worlds.shapes.grammar import vocabulary
+from svitt.data.worlds.shapes.scene import clip_parameters
+from svitt.data.worlds.shapes.world import WorldSpec, render_clip
 from svitt.errors import CheckpointError
-from svitt.experiments.real_models import probe, restricted
+from svitt.experiments.ch01_frame_shuffle.real_models import probe, restricted
+from svitt.integrations.similarity import ClipModel, XClipModel, open_similarity, to_pixels
 from svitt.ledger.check import staleness
-from svitt.ledger.record import read_outcomes, read_record
 from svitt.ledger.tables import judged
-from svitt.models.similarity import ClipModel, XClipModel, open_similarity, to_pixels
+from svitt.records.record import read_outcomes, read_record
 
 SPEC = WorldSpec(78, 0, 0, 24, 0)
 TEXT = {

@@ -16,11 +16,11 @@ from svitt.commands import search as module
 from svitt.commands.search import as_input, default_checkpoint, find_videos
 from svitt.data.datasets import downscale
 from svitt.data.transforms import normalise
-from svitt.data.world import WorldSpec, render_clip
-from svitt.data.world_files import encode_mp4
-from svitt.data.world_scene import clip_parameters
+from svitt.data.worlds.shapes.files import encode_mp4
+from svitt.data.worlds.shapes.scene import clip_parameters
+from svitt.data.worlds.shapes.world import WorldSpec, render_clip
 from svitt.errors import ConfigError
-from svitt.models.saving import load_model
+from svitt.models.checkpoints.io import load_model
 
 SPEC = WorldSpec(77, 0, 0, 40, 0)  # a seed that no model was trained or tested on
 CLIPS = 40

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from svitt.data.world import World, WorldSpec, make_world
+from svitt.data.worlds.shapes.world import World, WorldSpec, make_world
 
 SPEC = WorldSpec(seed=5, num_train=6, num_validation=2, num_test=3, num_heldout=2)
 

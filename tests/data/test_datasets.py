@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from svitt.data.datasets import downscale, open_cache
-from svitt.data.video import read_clip
-from svitt.data.world import World, load_world
+from svitt.data.video.decode import read_clip
+from svitt.data.worlds.shapes.world import World, load_world
 from svitt.errors import AnnotationError, ConfigError, VideoDecodeError
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from svitt.data.text import build_tokenizer, clean_caption, encode, load_tokenizer, mirror_words
-from svitt.data.world_grammar import vocabulary
+from svitt.data.worlds.shapes.grammar import vocabulary
 from svitt.errors import ConfigError
 
 

@@ -7,7 +7,7 @@ import torch
 
 from svitt.layers.attention import SelfAttention, cls_attention, dense_attention, reference_attention
 from svitt.layers.edges import full_edges
-from svitt.layers.position import RelativePosition, code_offset, position_codes, table_rows
+from svitt.layers.relative_position import RelativePosition, code_offset, position_codes, table_rows
 
 
 @pytest.mark.parametrize("with_bias", [True, False])

@@ -16,14 +16,14 @@ from svitt.cli import main
 from svitt.errors import ConfigError, RecordError
 from svitt.ledger import check as checking
 from svitt.ledger.claims import Claim, find_claim, load_claims, rule_hashes
-from svitt.ledger.code_hash import Code
-from svitt.ledger.code_list import code_path, write_code
-from svitt.ledger.measure import evaluate, measure
-from svitt.ledger.record import make_record, write_record
+from svitt.ledger.evaluate_rule import evaluate, measure
+from svitt.ledger.format import command_text, detectable_text, effect_text, seeds_text
 from svitt.ledger.rules import Contrast, Rule, Term
-from svitt.ledger.text import command_text, detectable_text, effect_text, seeds_text
 from svitt.ledger.verdicts import Judgement, Row, Verdict, ledger
-from tests.ledger.codes import toy_code
+from svitt.records.code_hash import Code
+from svitt.records.code_list import code_path, write_code
+from svitt.records.record import make_record, write_record
+from tests.records.codes import toy_code
 
 ROOT = Path(__file__).parents[2]
 CLAIMS_FILE = ROOT / "data" / "claims.yaml"
@@ -488,7 +488,7 @@ def test_check_finds_missing_files(judged: Path) -> None:
 
 def test_check_finds_the_definition_that_changed(judged: Path) -> None:
     def changed(entry: str) -> Code:
-        assert entry == "svitt.experiments.frame_shuffle:measure"
+        assert entry == "svitt.experiments.ch01_frame_shuffle.experiment:measure"
         return toy_code(Block="3", scores="2", new="4")
 
     [found] = problems(judged, changed)
@@ -497,13 +497,13 @@ def test_check_finds_the_definition_that_changed(judged: Path) -> None:
     def gone(entry: str) -> Code:
         raise ConfigError("no module")
 
-    assert "svitt.experiments.frame_shuffle" in problems(judged, gone)[0]
+    assert "svitt.experiments.ch01_frame_shuffle.experiment" in problems(judged, gone)[0]
 
 
 def test_check_finds_a_list_of_definitions_that_is_missing_edited_or_of_no_record(judged: Path) -> None:
     path = code_path(judged, CODE.hash)
     text = path.read_text()
-    path.write_text(text.replace(CODE.definitions["svitt.experiments.frame_shuffle.measure"].whole, "0" * 16))
+    path.write_text(text.replace(CODE.definitions[CODE.entry.replace(":", ".")].whole, "0" * 16))
     assert "was edited: its definitions do not give its hash" in problems(judged)[0]
     for damage in ("", "[]", "{}", text.replace("definitions", "definition")):
         path.write_text(damage)
@@ -539,7 +539,7 @@ def test_check_finds_other_parameters_a_dirty_tree_and_a_wrong_snapshot(judged: 
 
 
 def test_a_record_from_a_dirty_tree_is_found(tmp_path: Path) -> None:
-    from svitt.ledger import record as records
+    from svitt.records import record as records
 
     outcomes = shuffle_outcomes(0)
     path = write(tmp_path, outcomes, 0)
@@ -571,7 +571,7 @@ def test_the_command_prints_filters_and_checks(tmp_path: Path, capsys: pytest.Ca
     # CODE is no hash of the present modules: the record is stale, and the exit status says so.
     assert main(["claims", *folder, "--check"]) == 1
     err = capsys.readouterr().err
-    assert "is stale: " in err and "svitt.experiments.frame_shuffle" in err
+    assert "is stale: " in err and "svitt.experiments.ch01_frame_shuffle.experiment" in err
     assert main(["claims", "--verdict", "suported"]) == 2
     assert "did you mean 'supported'" in capsys.readouterr().err
     assert main(["claims", "shufle"]) == 2

@@ -14,17 +14,17 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from svitt.ledger.check import write_snapshot
 from svitt.ledger.claims import load_claims, rule_hashes
-from svitt.ledger.code_list import write_code
-from svitt.ledger.record import make_record, write_record
 from svitt.ledger.verdicts import ledger
-from tests.ledger.codes import toy_code
+from svitt.records.code_list import write_code
+from svitt.records.record import make_record, write_record
+from tests.records.codes import toy_code
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = load_claims(ROOT / "data" / "claims.yaml")
 CHAPTER = "05_efficiency"
 
 
-CODE = toy_code("svitt.experiments.efficiency:measure", Block="1")
+CODE = toy_code("svitt.experiments.ch05_efficiency.experiment:measure", Block="1")
 
 
 def write_results(results: Path, scale: str = "cpu") -> None:

@@ -15,10 +15,10 @@ from transformers import BertConfig, BertModel
 from svitt.config import EdgeSparsity, NodeSparsity, TextConfig, VideoEncoderConfig
 from svitt.data.text import build_tokenizer, encode
 from svitt.errors import CheckpointError, ConfigError
+from svitt.models.checkpoints.bert import from_release, load_bert, load_release, to_release
+from svitt.models.checkpoints.io import load_model, save_model
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
 from svitt.models.heads import matching_score
-from svitt.models.pretrained_text import from_release, load_bert, load_release, to_release
-from svitt.models.saving import load_model, save_model
 from svitt.models.svitt import SViTT
 from svitt.models.svitt_config import CrossModalPruning, FusionTextConfig, SViTTConfig
 

@@ -159,7 +159,7 @@ def test_local_neighbourhoods_see_only_their_box() -> None:
 
 def test_one_frame_equals_transformers_beit() -> None:
     transformers = pytest.importorskip("transformers")
-    from svitt.models.pretrained import encoder_like
+    from svitt.models.checkpoints.image_models import encoder_like
 
     config = transformers.BeitConfig(
         hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=40, image_size=16,

@@ -10,7 +10,7 @@ import torch
 
 from svitt.config import EdgeSparsity, NodeSparsity, TrainConfig, VideoEncoderConfig
 from svitt.errors import ConfigError
-from svitt.experiments.world_models import tiny_video_config
+from svitt.experiments.shared.tiny_models import tiny_video_config
 from svitt.models.video_encoder import VideoEncoder
 from svitt.profiling.cost import encoder_cost
 from svitt.training.curriculum import (

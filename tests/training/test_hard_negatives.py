@@ -9,7 +9,7 @@ import torch
 from svitt.data.text import build_tokenizer
 from svitt.data.transforms import shift_clips
 from svitt.errors import ConfigError
-from svitt.losses import contrastive
+from svitt.losses.contrastive import contrastive
 from svitt.training.hard_negatives import (
     CaptionedClips,
     StagedBatches,

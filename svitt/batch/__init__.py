@@ -1,0 +1,1 @@
+"""Grids of chapter executions, run several at a time, resumable."""

@@ -1,0 +1,229 @@
+"""Runs a grid of chapter executions, several at a time, resumable.
+
+Each job is one papermill execution in a process of its own, with one computing thread, so that
+results do not depend on how many jobs run at once. A job is finished when its executed notebook is
+there under the key of ``grid.Job``; a re-run does what is missing, changed or failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Literal, NoReturn
+
+import psutil
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from svitt.batch.execute import executed_key, failed_file, lock_file, part_file
+from svitt.batch.grid import Job
+from svitt.config import require
+from svitt.records.workspace import Workspace
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+POLL_SECONDS = 0.1
+STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job. notebook: the executed notebook, ``.failed.ipynb`` with the error cell when
+    it failed (the log when it died before writing one). seconds: wall time of this call's execution."""
+
+    job: Job
+    status: Literal["reused", "finished", "failed"]
+    seconds: float
+    notebook: Path
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class _Running:
+    job: Job
+    process: subprocess.Popen[str]
+    started: float
+
+
+def is_finished(job: Job, workspace: Workspace) -> bool:
+    """Whether the job's executed notebook, and the result it recorded, are there and current."""
+    return executed_key(job.notebook(workspace), job.record(workspace)) == job.key()
+
+
+def command_line(job: Job) -> str:
+    """The shell command that runs this one job."""
+    words = ["svitt", "run", job.chapter.name, "--scale", job.scale, "--seeds", str(job.seed)]
+    words += ["--device", job.device]
+    return shlex.join(words + (["--out", job.out_dir] if job.out_dir else []))
+
+
+def run_batch(
+    jobs: Sequence[Job], workspace: Workspace, processes: int = 1, threads: int = 1, progress: bool = True
+) -> list[Outcome]:
+    """Runs the jobs, at most ``processes`` at a time; one failing does not stop the others.
+
+    Returns the outcomes in the order of ``jobs``. threads: computing threads of each process; numbers
+    can differ in the last digits between thread counts, so recorded results use 1. On an exception
+    (Ctrl-C) the started processes are ended first. Errors: ConfigError for processes or threads < 1.
+    """
+    require(processes >= 1, "jobs", processes, "integers from 1")
+    require(threads >= 1, "threads", threads, "integers from 1")
+    outcomes: dict[Job, Outcome] = {}
+    for job in jobs:
+        if not job.display and is_finished(job, workspace):
+            outcomes[job] = Outcome(job, "reused", 0.0, job.notebook(workspace))
+    waiting = [job for job in jobs if job not in outcomes]
+    running: list[_Running] = []
+    bar = tqdm(total=len(jobs), initial=len(outcomes), unit="notebook", disable=not progress)
+    try:
+        with bar:
+            while waiting or running:
+                while waiting and len(running) < processes:
+                    running.append(_start(waiting.pop(0), workspace, threads))
+                _show(bar, running)
+                for item in [item for item in running if item.process.poll() is not None]:
+                    running.remove(item)
+                    outcome = outcomes[item.job] = _collect(item, workspace)
+                    bar.update()
+                    if progress:
+                        bar.write(describe(outcome), file=sys.stderr)
+                time.sleep(POLL_SECONDS)
+    finally:
+        _stop(running, workspace)
+    return [outcomes[job] for job in jobs]
+
+
+def describe(outcome: Outcome) -> str:
+    """One line about a job that ran."""
+    if outcome.status == "failed":
+        return f"FAILED {outcome.job.label}: {outcome.error}; see {outcome.notebook}"
+    return f"{outcome.status} {outcome.job.label} in {outcome.seconds:.0f} s"
+
+
+def _show(bar: tqdm[NoReturn], running: Sequence[_Running]) -> None:
+    """Names what is running: every second on a terminal, every minute in a log."""
+    every = 1 if sys.stderr.isatty() else 60
+    now = time.monotonic()
+    if not bar.disable and time.time() - bar.last_print_t >= every:
+        text = "; ".join(f"{item.job.label} ({now - item.started:.0f} s)" for item in running)
+        bar.set_postfix_str(text, refresh=False)
+        bar.refresh()
+        bar.last_print_t = time.time()
+
+
+def _start(job: Job, workspace: Workspace, threads: int) -> _Running:
+    output = job.notebook(workspace)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    task = {
+        "source": str(job.chapter.path),
+        "cwd": str(job.chapter.path.parent),
+        "output": str(output),
+        "record": str(job.record(workspace)),
+        "parameters": job.parameters,
+        "key": job.key(),
+        "force": job.display,
+        "parent": os.getpid(),
+    }
+    environment = os.environ | {name: str(threads) for name in THREAD_VARIABLES}
+    environment |= {"TOKENIZERS_PARALLELISM": "false", "TQDM_MININTERVAL": "5"}
+    with output.with_suffix(".log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "svitt.batch.execute"],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            text=True,
+            start_new_session=True,  # the terminal's Ctrl-C is for the batch, which ends its processes
+        )
+    assert process.stdin is not None
+    # A process that died before it read its task is reported by its exit status.
+    with contextlib.suppress(BrokenPipeError), process.stdin as stream:
+        json.dump(task, stream)
+    return _Running(job, process, time.monotonic())
+
+
+def _collect(item: _Running, workspace: Workspace) -> Outcome:
+    output = item.job.notebook(workspace)
+    seconds = time.monotonic() - item.started
+    if item.process.returncode == 0:
+        return Outcome(item.job, "finished", seconds, output)
+    failed = failed_file(output)
+    with _no_other(output) as alone:
+        if alone and part_file(output).exists():  # it died without a word
+            part_file(output).replace(failed)
+    kept = failed if failed.exists() else output.with_suffix(".log")
+    return Outcome(item.job, "failed", seconds, kept, _error(failed, item.process.returncode))
+
+
+@contextlib.contextmanager
+def _no_other(output: Path) -> Iterator[bool]:
+    """Whether no process, ours or another batch's, is executing the notebook; none starts meanwhile."""
+    try:
+        with FileLock(lock_file(output), timeout=0):
+            yield True
+    except Timeout:
+        yield False
+
+
+def _error(notebook: Path, returncode: int) -> str:
+    """The error of a failed notebook's error cell in one line."""
+    if notebook.exists():
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                if output["output_type"] == "error":
+                    return f"{output['ename']}: {output['evalue']}".splitlines()[0]
+    if returncode < 0:
+        return f"its process was ended by {signal.Signals(-returncode).name}"
+    return f"its process ended with status {returncode}"
+
+
+def _stop(running: Sequence[_Running], workspace: Workspace) -> None:
+    """Ends the started processes and everything they started; their unfinished notebooks go."""
+    found: list[psutil.Process] = []
+    for item in running:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(item.process.pid)
+            found += [*process.children(recursive=True), process]
+    for process in found:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for process in psutil.wait_procs(found, timeout=STOP_SECONDS)[1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    for item in running:
+        item.process.wait()
+        with _no_other(item.job.notebook(workspace)) as alone:
+            if alone:
+                part_file(item.job.notebook(workspace)).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Within it SIGTERM ends the program like Ctrl-C does, through the ``finally`` blocks, with the
+    usual exit status 143."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        print("svitt: terminated; the same command goes on where this one stopped", file=sys.stderr)
+        raise SystemExit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

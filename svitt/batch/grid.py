@@ -1,0 +1,187 @@
+"""A grid of chapter executions: which chapters, scales and seeds, checked before anything runs."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+
+from svitt.config import nearest
+from svitt.errors import ConfigError
+from svitt.records.workspace import Workspace
+
+PARAMETERS = ("scale", "seed", "device", "out_dir")
+CHAPTER_NAME = re.compile(r"\d\d_\w+")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One chapter of the book.
+
+    path: its notebook, ``book/NN_name.ipynb``. code: hash of its experiment module's import closure.
+    scales: the scales it knows, each with its seeds.
+    """
+
+    path: Path
+    code: str
+    scales: Mapping[str, Sequence[int]] = field(hash=False)
+
+    @property
+    def name(self) -> str:
+        """``NN_name``."""
+        return self.path.stem
+
+
+@dataclass(frozen=True)
+class Job:
+    """One execution of a chapter: a cell of the grid.
+
+    display: executed for the page after the grid, always anew; it reads what the grid recorded.
+    out_dir: as the notebook's parameter: empty, or an absolute folder.
+    """
+
+    chapter: Chapter
+    scale: str
+    seed: int
+    device: str
+    out_dir: str
+    display: bool = False
+
+    @property
+    def label(self) -> str:
+        """For progress and messages."""
+        return f"{self.chapter.name} {self.scale} " + ("display" if self.display else f"seed {self.seed}")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The notebook's parameters."""
+        return {"scale": self.scale, "seed": self.seed, "device": self.device, "out_dir": self.out_dir}
+
+    def notebook(self, workspace: Workspace) -> Path:
+        """Where the executed notebook is kept; the log and unfinished notebooks stand beside it."""
+        folder = workspace.runs / "notebooks" / self.scale / self.chapter.name
+        return folder / ("display.ipynb" if self.display else f"seed{self.seed}.ipynb")
+
+    def record(self, workspace: Workspace) -> Path:
+        """Where the chapter records its result."""
+        return workspace.results / self.scale / self.chapter.name / f"seed{self.seed}.json"
+
+    def key(self) -> str:
+        """A hash of what determines the outcome: the notebook's source, the parameters, the code.
+
+        ``out_dir`` says where results go, not what they are, and does not count.
+        """
+        notebook = nbformat.read(self.chapter.path, as_version=4)
+        cells = [(c.cell_type, c.source, sorted(c.metadata.get("tags", []))) for c in notebook.cells]
+        parameters = {k: v for k, v in self.parameters.items() if k != "out_dir"}
+        text = json.dumps([cells, parameters, self.chapter.code], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def chapter_names(book: Path) -> list[str]:
+    """The chapters in a book's folder. Errors: ConfigError when there are none."""
+    names = sorted(p.stem for p in book.glob("*.ipynb") if CHAPTER_NAME.fullmatch(p.stem))
+    if not names:
+        raise ConfigError(f"no chapter (NN_name.ipynb) in {book}; run the command inside the checkout")
+    return names
+
+
+def notebook_of(name: str, names: Iterable[str]) -> str | None:
+    """The chapter whose notebook records ``name``: itself, or, for a further experiment of a chapter such as
+    ``04_node_sparsity_movers``, that chapter. None where there is none."""
+    fitting = [n for n in names if name == n or name.startswith(f"{n}_")]
+    return max(fitting, key=len, default=None)
+
+
+def select_chapters(names: Sequence[str], wanted: Iterable[str]) -> list[str]:
+    """Full chapter names for ``all``, ``01_frame_shuffle``, ``frame_shuffle`` or ``01``; a further
+    experiment of a chapter stands for its chapter.
+
+    Errors: ConfigError with the nearest known name.
+    """
+    chosen: set[str] = set()
+    for want in wanted:
+        stem = want.removesuffix(".ipynb").rpartition("/")[2]
+        found = [n for n in names if want == "all" or stem in (n, n[:2], n[3:])]
+        found = found or [n for n in [notebook_of(stem, names)] if n is not None]
+        if not found:
+            raise ConfigError(f"unknown chapter {want!r}; {nearest(stem, names)}")
+        chosen.update(found)
+    return [name for name in names if name in chosen]
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """``"0-4"``, ``"0,2"``, ``"3"`` or a mixture -> seeds, ascending. Errors: ConfigError."""
+    seeds: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if match is None or (match[2] and int(match[2]) < int(match[1])):
+            raise ConfigError(f"seeds = {text!r}: cannot read {part!r}; write 0-4, 0,2 or 3")
+        seeds.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return tuple(sorted(seeds))
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """``"2/5"`` -> (2, 5): the second of five parts. Errors: ConfigError."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ConfigError(f"shard = {text!r}; write I/N with 1 <= I <= N, such as 2/5")
+    return int(match[1]), int(match[2])
+
+
+def check_parameters(notebook: Path) -> dict[str, Any]:
+    """The defaults of a chapter's parameters.
+
+    Papermill only warns of a parameter that the notebook does not have, and the run would then be of
+    another scale or seed than its name says. Errors: ConfigError naming what is missing.
+    """
+    known = papermill.inspect_notebook(str(notebook))
+    for name in PARAMETERS:
+        if name not in known:
+            what = nearest(name, known) if known else "it has no cell tagged `parameters`"
+            raise ConfigError(
+                f"{notebook}: no parameter {name!r}; {what}. A chapter's parameters: {', '.join(PARAMETERS)}"
+            )
+    defaults = {}
+    for name in PARAMETERS:
+        text = known[name]["default"]
+        try:
+            defaults[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError) as error:
+            raise ConfigError(f"{notebook}: parameter {name} = {text}; write a plain value there") from error
+    return defaults
+
+
+def build_grid(
+    chapters: Sequence[Chapter],
+    scale: str,
+    seeds: Sequence[int] | None,
+    device: str,
+    out_dir: str,
+    shard: tuple[int, int] = (1, 1),
+) -> list[Job]:
+    """The jobs of chapters x seeds, or the I-th of N parts of them (every N-th job).
+
+    seeds: None takes the seeds that each chapter's scale names. Errors: ConfigError for a scale that
+    a chapter does not know or a notebook without the parameters.
+    """
+    jobs = []
+    for chapter in chapters:
+        if scale not in chapter.scales:
+            raise ConfigError(f"{chapter.name}: unknown scale {scale!r}; {nearest(scale, chapter.scales)}")
+        check_parameters(chapter.path)
+        chosen = chapter.scales[scale] if seeds is None else seeds
+        if not chosen:
+            raise ConfigError(f"{chapter.name}: scale {scale!r} names no seeds; give them with --seeds")
+        for seed in chosen:
+            jobs.append(Job(chapter, scale, seed, device, out_dir))
+    index, count = shard
+    return jobs[index - 1 :: count]

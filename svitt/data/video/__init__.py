@@ -1,0 +1,1 @@
+"""Reading frames from video files."""

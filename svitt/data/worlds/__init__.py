@@ -1,0 +1,1 @@
+"""Worlds of made clips whose truth is known."""

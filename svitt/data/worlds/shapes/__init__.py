@@ -1,0 +1,1 @@
+"""The world of moving shapes: every dial is ours."""

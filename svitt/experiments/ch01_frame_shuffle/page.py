@@ -1,0 +1,151 @@
+"""What chapter 1 shows: tables and clips for the explorer, from recorded outcomes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from svitt.config import TextConfig, from_dict
+from svitt.data.transforms import normalise
+from svitt.data.video.decode import read_clip
+from svitt.data.video.sampling import sample_indices
+from svitt.data.worlds.shapes.files import encode_mp4
+from svitt.data.worlds.shapes.grammar import VERBS, Scene
+from svitt.data.worlds.shapes.scene import clip_parameters
+from svitt.data.worlds.shapes.world import WorldSpec, render_clip
+from svitt.evaluation.frame_order import ORDERS, order_indices
+from svitt.evaluation.metrics import recall_at
+from svitt.experiments.base import Recorded
+from svitt.experiments.ch01_frame_shuffle.experiment import ARMS, Settings, shown_indices, world_spec
+from svitt.experiments.shared.tiny_models import tiny_video_config
+from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
+
+Frames = npt.NDArray[np.uint8]
+Indices = npt.NDArray[np.int64]
+NUM_FRAMES = 4
+
+
+def decoded_clip(spec: WorldSpec, split: str, index: int, frames: Indices) -> tuple[Frames, Scene]:
+    """Frames of a clip of a world, (T, H, W, 3): drawn, written as MP4, decoded. And its scene."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        path.write_bytes(encode_mp4(render_clip(spec, split, index)[0], spec.fps))
+        decoded = read_clip(path, frames)
+    return decoded, clip_parameters(spec, split, index).scene
+
+
+def sample_clip(seed: int, verb: str = "moves left") -> tuple[Frames, Scene]:
+    """The first test clip of a world whose object does ``verb``."""
+    spec = WorldSpec(seed)
+    index = next(i for i in range(1000) if clip_parameters(spec, "test", i).scene.movers[0].verb == verb)
+    return decoded_clip(spec, "test", index, sample_indices(NUM_FRAMES, spec.num_frames))
+
+
+def as_tensor(frames: Frames) -> torch.Tensor:
+    """uint8 (B, T, 64, 64, 3) -> float (B, T, 3, 32, 32), as the models see clips."""
+    batch, time, size, _, channels = frames.shape
+    squares = frames.reshape(batch, time, size // 2, 2, size // 2, 2, channels).mean((3, 5))
+    return normalise(squares.round().astype(np.uint8))
+
+
+def untrained_model(kind: Literal["joint", "bag"], seed: int) -> DualEncoder:
+    """A dual encoder with random weights that reads four frames jointly, or each alone."""
+    video = tiny_video_config(NUM_FRAMES if kind == "joint" else 1)
+    return DualEncoder(DualEncoderConfig(video, TextConfig(32), frames=kind), seed).eval()
+
+
+def tidy(runs: Sequence[Recorded]) -> pd.DataFrame:
+    """One row a seed, arm, order and measure (R@1, flip, verb); values between 0 and 1."""
+    rows = []
+    for run in runs:
+        for name, array in run.outcomes.items():
+            arm, order, kind = name.split("/")
+            if kind in ("rank", "flip", "verb"):
+                value = recall_at(array, 1) if kind == "rank" else float(array.mean())
+                measure = "R@1" if kind == "rank" else kind
+                rows.append((run.record.seed, arm, order, measure, value))
+    return pd.DataFrame(rows, columns=["seed", "arm", "order", "measure", "value"])
+
+
+def flip_groups(table: pd.DataFrame) -> pd.DataFrame:
+    """The flip choices worth showing side by side: every arm in order, the mixed one in every order."""
+    rows = table[(table.measure == "flip") & ((table.order == "none") | (table.arm == "mixed"))]
+    names = {("mixed", order): f"mixed,\n{order}" for order in ORDERS}
+    names |= {(arm, "none"): arm.replace("_", "\n", 1).replace("_", " ") for arm in ARMS if arm != "mixed"}
+    group = [names[arm, order] for arm, order in zip(rows.arm, rows.order, strict=True)]
+    shown = rows.assign(group=group)
+    return shown.sort_values("group", key=lambda g: g.map(list(names.values()).index))
+
+
+def summary(runs: Sequence[Recorded]) -> pd.DataFrame:
+    """Mean over seeds (and SD) of every measure, one row an arm, one column an order, in percent."""
+    table = tidy(runs)
+    groups = table.groupby(["arm", "measure", "order"])["value"]
+    text = (100 * groups.mean()).map("{:.1f}".format)
+    if len(runs) > 1:
+        text = text + " ± " + (100 * groups.std()).map("{:.1f}".format)
+    shown = text.unstack("order")[list(ORDERS)]
+    return shown.loc[[arm for arm in ARMS if arm in shown.index.get_level_values(0)]]
+
+
+def explorer_clips(run: Recorded, first: int = 3, worst: int = 3) -> list[int]:
+    """Test clips by rule: the first ones, and those with the worst margin of the true verb in order."""
+    scores = run.outcomes["mixed/none/verb_scores"]
+    scene_verbs = true_verbs(run, len(scores))
+    rows = np.arange(len(scores))
+    others = scores.copy()
+    others[rows, scene_verbs] = -np.inf
+    margin = scores[rows, scene_verbs] - others.max(axis=1)
+    order = [int(i) for i in np.argsort(margin, kind="stable") if i >= first]
+    return [*range(first), *order[:worst]]
+
+
+def true_verbs(run: Recorded, count: int) -> npt.NDArray[np.int64]:
+    """Index into VERBS of what the first ``count`` test clips show."""
+    spec = _spec(run)
+    scenes = (clip_parameters(spec, "test", i).scene for i in range(count))
+    return np.array([VERBS.index(scene.movers[0].verb) for scene in scenes])
+
+
+def _settings(run: Recorded) -> Settings:
+    return from_dict(Settings, run.record.parameters)
+
+
+def _spec(run: Recorded) -> WorldSpec:
+    return world_spec(_settings(run), run.record.seed)
+
+
+@dataclass(frozen=True)
+class ShownClip:
+    """One clip in one order, as the model saw it. frames: (T, H, W, 3); numbers: their numbers in the
+    clip, from 0; scores: similarity to the caption under each of VERBS."""
+
+    label: str
+    order: str
+    frames: Frames
+    numbers: Indices
+    scores: npt.NDArray[np.floating]
+    scene: Scene
+
+
+def shown_clips(run: Recorded) -> Iterator[ShownClip]:
+    """The clips of ``explorer_clips`` in every order, with the permutation that the probe drew first."""
+    spec, num_frames = _spec(run), _settings(run).num_frames
+    seen = shown_indices(spec.num_test, spec.num_frames, num_frames, spec.seed)
+    for place, index in enumerate(explorer_clips(run)):
+        frames, scene = decoded_clip(spec, "test", index, seen[index])
+        label = f"test clip {index}" + (" (hard)" if place >= 3 else "")
+        for order in ORDERS:
+            rng = np.random.default_rng([run.record.seed, ORDERS.index(order), 0])
+            scores = run.outcomes[f"mixed/{order}/verb_scores"]
+            place_of = order_indices(order, len(scores), num_frames, rng)[index]
+            numbers = seen[index][place_of]
+            yield ShownClip(label, order, frames[place_of], numbers, scores[index], scene)

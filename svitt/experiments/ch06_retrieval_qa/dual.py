@@ -1,0 +1,145 @@
+"""The dual encoders of chapter 6: retrieval along the training, on held-out combinations, and fine-tuned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+
+from svitt.config import TrainConfig, to_dict
+from svitt.data.worlds.shapes.world import Split, WorldSpec
+from svitt.experiments.ch01_frame_shuffle.experiment import shown_indices
+from svitt.experiments.ch06_retrieval_qa.training import TrainedArm, training_flops
+from svitt.experiments.shared.tiny_models import WEIGHTS, WorldData, embed_clips, load_weights, world_data
+from svitt.experiments.shared.two_object_scores import HarderTexts, embed, score
+from svitt.experiments.shared.two_object_world import MAX_LENGTH, HarderSettings, captioned, two_movers
+from svitt.models.dual_encoder import DualEncoder
+from svitt.records.code_hash import code_hash
+from svitt.records.run_store import RunStore
+from svitt.records.workspace import Workspace
+from svitt.training.hard_negatives import CaptionedClips, StagedBatches, staged_loss
+from svitt.training.trainer import train
+
+Clips = npt.NDArray[np.uint8]
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """Held-out combinations: clips to fine-tune on and to test on, and the recipe of the former."""
+
+    num_tune: int = 600
+    num_test: int = 400
+    steps: int = 150
+    batch_size: int = 64
+    learning_rate: float = 5e-4
+    warmup_steps: int = 15
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Clips as a model is shown them, (N, T, H, W, C), with what they are compared with."""
+
+    clips: Clips
+    texts: HarderTexts
+    tokenizer: Tokenizer
+    device: str
+
+    def arrays(self, model: DualEncoder) -> Arrays:
+        """rank, verb, flip, swap and relation of ``harder_scores``."""
+        embedded = embed(model, self.texts, self.tokenizer, self.device)
+        return score(embed_clips(model, self.clips, self.device), embedded).arrays()
+
+
+def bench_of(
+    data: WorldData, name: str, pool_size: int, num_frames: int, seed: int, tokenizer: Tokenizer, device: str
+) -> Bench:
+    """The bench of a split, frames drawn as in chapter 1."""
+    whole = data.clips(name)
+    indices = shown_indices(len(whole), whole.shape[1], num_frames, seed)
+    clips = whole[np.arange(len(whole))[:, None], indices]
+    texts = HarderTexts(data.world.spec, data.world.split(name), pool_size)
+    return Bench(clips, texts, tokenizer, device)
+
+
+def part_of(bench: Bench, start: int, stop: int) -> Bench:
+    """Some of a bench's clips."""
+    split = bench.texts.split
+    texts = replace(bench.texts, split=Split(split.name, split[start:stop]))
+    return replace(bench, clips=bench.clips[start:stop], texts=texts)
+
+
+def recall(ranks: npt.NDArray[Any]) -> float:
+    """R@1."""
+    return float((ranks <= 1).mean())
+
+
+def along_training(arm: TrainedArm, validation: Bench, test: Bench) -> Arrays:
+    """curve/rank (S, N) on the test clips after curve/steps (S,) steps that cost curve/flops (S,), the last
+    one the end; last_gain: R@1 on the validation clips, the end minus the weights before it."""
+    steps = arm.steps()
+    ranks = [test.arrays(arm.after(step))["rank"] for step in steps]
+    end, before = (recall(validation.arrays(arm.after(step))["rank"]) for step in (steps[-1], steps[-2]))
+    counted = DualEncoder(arm.model.config)
+    flops = [training_flops(counted, arm.settings, step) for step in steps]
+    return {
+        "curve/rank": np.stack(ranks),
+        "curve/steps": np.array(steps),
+        "curve/flops": np.array(flops, dtype=np.float64),
+        "train_flops": np.array(float(flops[-1])),
+        "last_gain": np.array(end - before),
+    }
+
+
+def held_out_spec(settings: HarderSettings, tune: TuneSettings, seed: int) -> WorldSpec:
+    """The world of combinations that no other split shows."""
+    spec = two_movers(settings, seed)
+    return replace(spec, num_train=0, num_validation=0, num_test=0, num_heldout=tune.num_tune + tune.num_test)
+
+
+def held_out(settings: HarderSettings, tune: TuneSettings, seed: int, workspace: Workspace) -> WorldData:
+    """That world, made or found."""
+    return world_data(held_out_spec(settings, tune, seed), workspace, settings.image_size)
+
+
+def fine_tuned(
+    arm: TrainedArm,
+    data: WorldData,
+    tune: TuneSettings,
+    tokenizer: Tokenizer,
+    seed: int,
+    device: str,
+    workspace: Workspace,
+) -> DualEncoder:
+    """The arm's model after some steps on the first clips of the held-out split; the arm stays as it is."""
+    model = DualEncoder(arm.model.config)
+    model.load_state_dict(arm.model.state_dict())
+    config: Mapping[str, Any] = {
+        "base": arm.folder.name,
+        "tune": to_dict(tune),
+        "device": torch.device(device).type,
+    }
+    with RunStore(workspace.runs).open("fine_tuned", dict(config), seed, code_hash(__name__)[0]) as run:
+        if not run.finished:
+            every = captioned(data, "heldout", seed, True)
+            n = tune.num_tune
+            shown = CaptionedClips(every.clips[:n], every.captions[:n], every.wrong[:n])
+            frames = arm.settings.num_frames
+            batches = StagedBatches(
+                [(0, shown)], tokenizer, frames, tune.batch_size, seed, MAX_LENGTH, device
+            )
+            recipe = TrainConfig(
+                tune.steps, tune.batch_size, tune.learning_rate, warmup_steps=tune.warmup_steps
+            )
+            began = time.process_time()
+            train(model, batches, staged_loss, recipe, run.path, device=device, title=f"fine-tune {seed}")
+            save_file(model.state_dict(), run.path / WEIGHTS)
+            run.finish({"steps": tune.steps, "cpu_seconds": time.process_time() - began})
+        return load_weights(model, run.path / WEIGHTS).to(device)

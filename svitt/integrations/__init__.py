@@ -1,0 +1,1 @@
+"""Other people's models: pruning and probing them."""

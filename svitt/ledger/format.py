@@ -1,0 +1,118 @@
+"""Verdicts and provenance as words, shared by ``svitt claims`` and the ledger page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from svitt.ledger.claims import Claim
+from svitt.ledger.evaluate_rule import PartResult
+from svitt.ledger.rules import Contrast, Test, Unit
+from svitt.ledger.statistics import Interval
+from svitt.ledger.verdicts import Judgement, Verdict
+from svitt.records.record import Record
+
+
+def number(value: float, unit: Unit) -> str:
+    """One value in its unit, e.g. +42.1 (points), 94.8%, 2.33x or +0.05 (exponent)."""
+    if unit == "points":
+        return f"{100 * value:+.1f}"
+    if unit == "share":
+        return f"{100 * value:.1f}%"
+    return f"{value:.2f}x" if unit == "ratio" else f"{value:+.2f}"
+
+
+def _named(text: str, unit: Unit) -> str:
+    return f"{text} points" if unit == "points" else text
+
+
+def interval_text(interval: Interval, unit: Unit) -> str:
+    """Mean and 95% interval, e.g. "+42.1 [+38.0, +46.2] points"; a count that no seed changes has none."""
+    mean = number(interval.mean, unit)
+    if interval.sd == 0:
+        return _named(mean, unit) + " (the same in every run)"
+    return _named(f"{mean} [{number(interval.low, unit)}, {number(interval.high, unit)}]", unit)
+
+
+def effect_text(result: PartResult) -> str:
+    """The effect of one part of a rule; one seed alone has no interval."""
+    unit = result.part.contrast.unit
+    if result.interval is None:
+        return f"{_named(number(result.per_seed[0], unit), unit)} (one seed, no interval)"
+    return interval_text(result.interval, unit)
+
+
+def detectable_text(judgement: Judgement) -> str:
+    """What the records could have shown, for an inconclusive verdict; "" where nothing can be said."""
+    if judgement.measurement is None:
+        return ""
+    said = []
+    for part, seen in zip(judgement.measurement.parts, judgement.detectable, strict=False):
+        if seen is not None:
+            kind = "a margin" if part.part.test.kind == "equivalence" else "an effect beyond the margin"
+            unit = part.part.contrast.unit
+            size = f"{100 * seen:.1f} points" if unit in ("points", "share") else f"{seen:.2g}"
+            said.append(f"{kind} of {size}")
+    return f"could have seen {', '.join(said)} (power 0.8)" if said else ""
+
+
+def requirement_text(contrast: Contrast, test: Test) -> str:
+    """What must be shown, e.g. "above +10.0 points"."""
+    unit = contrast.unit
+    if test.kind == "equivalence":
+        return "within +-" + _named(number(test.margin, unit).lstrip("+"), unit)
+    return ("above " if test.direction == "greater" else "below ") + _named(number(test.bound, unit), unit)
+
+
+def seeds_text(seeds: Iterable[int]) -> str:
+    """0, 1, 2, 4 -> "0-2,4", the form that ``--seeds`` takes."""
+    runs: list[list[int]] = []
+    for seed in sorted(seeds):
+        if runs and seed == runs[-1][1] + 1:
+            runs[-1][1] = seed
+        else:
+            runs.append([seed, seed])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def _joined(values: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(values))
+
+
+def commit_text(records: Iterable[Record]) -> str:
+    """Short commits, e.g. "commit 8d3bd6a41", "+ changes" for a dirty tree."""
+    return _joined(
+        "no commit" if r.commit is None else f"commit {r.commit[:9]}" + (" + changes" if r.dirty else "")
+        for r in records
+    )
+
+
+def hardware_text(records: Iterable[Record]) -> str:
+    """The GPU where there was one, else the processor with its cores."""
+    return _joined(r.hardware.gpu or f"{r.hardware.cpu}, {r.hardware.cores} cores" for r in records)
+
+
+def command_text(claim: Claim, judgement: Judgement) -> str:
+    """The command that repeats the judged records, or that would make them."""
+    if judgement.records:
+        seeds = seeds_text(judgement.seeds)
+        return re.sub(r"--seeds \S+", f"--seeds {seeds}", judgement.records[0].command)
+    rule = claim.mechanism
+    if rule is None:
+        return claim.source_setting.command
+    return f"svitt run {claim.chapter} --scale {rule.scales[0]} --seeds {seeds_text(range(rule.seeds))}"
+
+
+def runs_text(judgement: Judgement) -> str:
+    """Scale, seeds, p-values, commit and hardware of the judged records."""
+    words = [f"scale {judgement.scale}", f"seeds {seeds_text(judgement.seeds)}"]
+    # A count that no seed changes has p = 0: certain, and no p-value worth printing.
+    if judgement.verdict not in (Verdict.TOO_SMALL, Verdict.NOT_MEASURED) and 0 < judgement.p < 1:
+        words.append(f"p = {judgement.p:.2g}, after Holm {judgement.p_adjusted:.2g}")
+    return ", ".join([*words, commit_text(judgement.records), hardware_text(judgement.records)])
+
+
+def stale_text(modules: Sequence[str], shown: int = 4) -> str:
+    """The modules that changed since the runs, the first few by name."""
+    rest = f" and {len(modules) - shown} more" if len(modules) > shown else ""
+    return f"changed since the runs: {', '.join(modules[:shown])}{rest}"

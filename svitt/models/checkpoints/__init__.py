@@ -1,0 +1,1 @@
+"""Weights in and out: our own folders, image models, BERT, the release."""

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
 from svitt.config import TextConfig, from_dict
-from svitt.data.transforms import normalise
-from svitt.data.video.decode import read_clip
 from svitt.data.video.sampling import sample_indices
-from svitt.data.worlds.shapes.files import encode_mp4
 from svitt.data.worlds.shapes.grammar import VERBS, Scene
 from svitt.data.worlds.shapes.scene import clip_parameters
-from svitt.data.worlds.shapes.world import WorldSpec, render_clip
+from svitt.data.worlds.shapes.world import WorldSpec
 from svitt.evaluation.frame_order import ORDERS, order_indices
 from svitt.evaluation.metrics import recall_at
 from svitt.experiments.base import Recorded
-from svitt.experiments.ch01_frame_shuffle.experiment import ARMS, Settings, shown_indices, world_spec
+from svitt.experiments.shared.frame_sampling import (
+    NUM_FRAMES,
+    Frames,
+    Indices,
+    decoded_clip,
+    shown_indices,
+)
+from svitt.experiments.shared.one_object_model import ARMS, Settings, world_spec
 from svitt.experiments.shared.tiny_models import tiny_video_config
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
-
-Frames = npt.NDArray[np.uint8]
-Indices = npt.NDArray[np.int64]
-NUM_FRAMES = 4
-
-
-def decoded_clip(spec: WorldSpec, split: str, index: int, frames: Indices) -> tuple[Frames, Scene]:
-    """Frames of a clip of a world, (T, H, W, 3): drawn, written as MP4, decoded. And its scene."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "clip.mp4"
-        path.write_bytes(encode_mp4(render_clip(spec, split, index)[0], spec.fps))
-        decoded = read_clip(path, frames)
-    return decoded, clip_parameters(spec, split, index).scene
 
 
 def sample_clip(seed: int, verb: str = "moves left") -> tuple[Frames, Scene]:
@@ -47,13 +35,6 @@ def sample_clip(seed: int, verb: str = "moves left") -> tuple[Frames, Scene]:
     spec = WorldSpec(seed)
     index = next(i for i in range(1000) if clip_parameters(spec, "test", i).scene.movers[0].verb == verb)
     return decoded_clip(spec, "test", index, sample_indices(NUM_FRAMES, spec.num_frames))
-
-
-def as_tensor(frames: Frames) -> torch.Tensor:
-    """uint8 (B, T, 64, 64, 3) -> float (B, T, 3, 32, 32), as the models see clips."""
-    batch, time, size, _, channels = frames.shape
-    squares = frames.reshape(batch, time, size // 2, 2, size // 2, 2, channels).mean((3, 5))
-    return normalise(squares.round().astype(np.uint8))
 
 
 def untrained_model(kind: Literal["joint", "bag"], seed: int) -> DualEncoder:

@@ -20,21 +20,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer
 
 from svitt.config import TrainConfig, VideoEncoderConfig, to_dict
 from svitt.data.text import build_tokenizer
-from svitt.data.worlds.shapes.events import Event, event_caption, event_choices, event_of, shown, vocabulary
-from svitt.data.worlds.shapes.grammar import SHAPES, VERBS
+from svitt.data.worlds.shapes.events import event_caption, shown, vocabulary
+from svitt.data.worlds.shapes.grammar import SHAPES
 from svitt.data.worlds.shapes.world import ClipRecord, WorldSpec
 from svitt.evaluation.metrics import choose
 from svitt.experiments.base import Measurement
-from svitt.experiments.ch01_frame_shuffle.experiment import shown_indices
-from svitt.experiments.ch02_space_time_tradeoff.settings import SCALES, Arm, Settings
+from svitt.experiments.ch02_space_time_tradeoff.settings import SCALES
 from svitt.experiments.shared.batches import Batches
+from svitt.experiments.shared.event_world import events_of, events_spec, right_events
+from svitt.experiments.shared.frame_sampling import shown_indices
+from svitt.experiments.shared.space_time_settings import Arm, Settings
 from svitt.experiments.shared.tiny_models import (
     WEIGHTS,
-    WorldData,
     dual_encoder_config,
     embed_clips,
     embed_texts,
@@ -53,7 +53,6 @@ from svitt.training.trainer import train
 __all__ = ["CHAPTER", "SCALES", "Settings", "measure"]
 
 CHAPTER = "02_space_time_tradeoff"
-Clips = npt.NDArray[np.uint8]
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -170,37 +169,6 @@ def shape_choices(record: ClipRecord) -> tuple[str, ...]:
     """Static captions that differ in the shape alone, in the order of SHAPES."""
     mover, background = record.scene.movers[0], record.scene.background
     return tuple(f"a {mover.colour} {shape} on {background}" for shape in SHAPES)
-
-
-def events_spec(settings: Settings, seed: int) -> WorldSpec:
-    """Longer clips of one named object; without distractors that move, an event is all that happens."""
-    return WorldSpec(
-        seed, settings.num_train, settings.num_test // 2, settings.num_test, 0,
-        num_frames=settings.event_clip, clutter=settings.event_clutter,
-    )  # fmt: skip
-
-
-def events_of(settings: Settings, data: WorldData, split: str, seed: int) -> list[Event]:
-    """What happens in every clip of a split: brief in every second one."""
-    part, total = data.world.split(split), data.world.spec.num_frames
-    return [
-        event_of(record.scene, total, settings.event_length, record.index % 2 == 1,
-                 np.random.default_rng([seed, 10, record.index]))
-        for record in part
-    ]  # fmt: skip
-
-
-def right_events(
-    model: DualEncoder, clips: Clips, events: Sequence[Event], words: Tokenizer, device: str
-) -> npt.NDArray[np.int8]:
-    """(N,): whether the model finds the event of each clip among the six of its kind. clips: as shown,
-    (N, T, H, W, C)."""
-    texts = [text for brief in (False, True) for text in event_choices(brief)]
-    embedded = embed_texts(model, texts, words, device).reshape(2, len(VERBS), -1)
-    kind = np.array([int(event.brief) for event in events])
-    true = np.array([event_choices(event.brief).index(event_caption(event.verb)) for event in events])
-    seen = embed_clips(model, clips, device)
-    return choose(np.einsum("nd,nkd->nk", seen, embedded[kind]), true).astype(np.int8)
 
 
 def _longer(settings: Settings, seed: int, device: str, workspace: Workspace) -> Arrays:

@@ -17,15 +17,15 @@ from svitt.data.transforms import normalise
 from svitt.data.worlds.shapes.events import Event, event_caption, event_of
 from svitt.data.worlds.shapes.grammar import Scene
 from svitt.experiments.base import Recorded
-from svitt.experiments.ch01_frame_shuffle.experiment import shown_indices
-from svitt.experiments.ch01_frame_shuffle.page import decoded_clip
 from svitt.experiments.ch02_space_time_tradeoff.experiment import (
     encoder,
-    events_spec,
     tradeoff_spec,
     training_flops,
 )
-from svitt.experiments.ch02_space_time_tradeoff.settings import SCALES, Arm, Settings
+from svitt.experiments.ch02_space_time_tradeoff.settings import SCALES
+from svitt.experiments.shared.event_world import events_spec
+from svitt.experiments.shared.frame_sampling import decoded_clip, shown_indices
+from svitt.experiments.shared.space_time_settings import Arm, Settings
 from svitt.experiments.shared.table_text import interval, percent
 from svitt.models.video_encoder import VideoEncoder
 

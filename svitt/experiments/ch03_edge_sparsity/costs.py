@@ -10,7 +10,6 @@ edges of the paper (CLS, 1 local and 3 random blocks of 56). Raw outcomes, one n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,30 +18,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from svitt.config import EdgeSparsity
+from svitt.experiments.shared.edge_settings import CostSettings
 from svitt.layers.attention import reference_attention
 from svitt.layers.edge_sparse_attention import edge_attention
 from svitt.layers.edges import fixed_edges
-from svitt.profiling.benchmark import Clock, interleave, threads
+from svitt.profiling.benchmark import interleave, threads
 from svitt.profiling.cost import attention_cost
 from svitt.profiling.memory import peak_memory
 
 ARMS = ("dense", "fused", "sparse")
 Step = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class CostSettings:
-    """frames: lengths of the clip, side x side tokens each. repeats: runs of every arm, in turn."""
-
-    frames: tuple[int, ...]
-    repeats: int
-    heads: int = 4
-    head_dim: int = 64
-    side: int = 14
-    edges: EdgeSparsity = field(default_factory=EdgeSparsity)
-    clock: Clock = "cpu"
-    num_threads: int = 1
 
 
 def inputs(settings: CostSettings, frames: int, seed: int, device: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,7 +14,7 @@ Clips show two named objects (``harder_worlds``). Raw outcomes:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,21 +23,19 @@ import torch
 
 from svitt.data.transforms import normalise
 from svitt.experiments.base import Measurement
-from svitt.experiments.ch01_frame_shuffle.experiment import shown_indices
 from svitt.experiments.ch03_edge_sparsity.costs import ARMS as COST_ARMS
-from svitt.experiments.ch03_edge_sparsity.costs import CostSettings, attention_costs, exponent
+from svitt.experiments.ch03_edge_sparsity.costs import attention_costs, exponent
 from svitt.experiments.shared.edge_patterns import (
     Pattern,
     density_sweep,
-    hop_distances,
-    layer_mask,
-    masks,
     named_patterns,
 )
+from svitt.experiments.shared.edge_settings import SCALES, Settings
+from svitt.experiments.shared.frame_sampling import shown_indices
+from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.tiny_models import embed_clips
 from svitt.experiments.shared.two_object_scores import EmbeddedTexts, HarderOutcome, HarderTexts, embed, score
 from svitt.experiments.shared.two_object_world import (
-    HarderSettings,
     harder_data,
     trained_harder,
     video_config,
@@ -45,55 +43,13 @@ from svitt.experiments.shared.two_object_world import (
 )
 from svitt.layers.edges import fixed_edges
 from svitt.models.dual_encoder import DualEncoder
-from svitt.models.masked_attention import edge_density
 from svitt.records.workspace import Workspace
+
+__all__ = ["CHAPTER", "SCALES", "Settings", "measure"]
 
 CHAPTER = "03_edge_sparsity"
 # The paper's pattern has one name where it is taken from a dense model and one where it was trained.
 AT_INFERENCE = {"full": "sparse"}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """A scale of the chapter.
-
-    model: of the two-object models. trained: the patterns that are trained, dense first. block_size: tokens
-    a block; shares: of the clip that a token reads, in the sweep. draws: of random edges. pool_size: clips a
-    retrieval pool. costs: of one attention layer.
-    """
-
-    seeds: tuple[int, ...]
-    costs: CostSettings
-    model: HarderSettings = field(default_factory=HarderSettings)
-    trained: tuple[str, ...] = ("dense", "full", "local", "tube", "cls_only")
-    block_size: int = 4
-    shares: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5, 0.75)
-    draws: int = 3
-    pool_size: int = 200
-
-
-SCALES: Mapping[str, Settings] = {
-    "smoke": Settings(
-        (0,),
-        CostSettings((2, 4, 8), 2, heads=2, head_dim=16, side=8),
-        HarderSettings(400, 200, 100, 10, batch_size=32, warmup_steps=4),
-        shares=(0.125, 0.5),
-        draws=2,
-        pool_size=50,
-    ),
-    "cpu": Settings((0, 1, 2, 3, 4), CostSettings((4, 8, 16, 24), 5)),
-    "gpu": Settings(
-        tuple(range(8)),
-        CostSettings((4, 8, 16, 32), 20, heads=12, clock="wall"),
-        HarderSettings(
-            20000, 10000, 2000, 8000, image_size=64, num_frames=8, width=256, depth=8, num_heads=4,
-            batch_size=256, learning_rate=1e-3, warmup_steps=400, mixed_precision="bf16",
-        ),
-        trained=("dense", "full", "local", "tube", "cls_only", "random", "full_no_cls", "local_no_cls"),
-        block_size=16,
-        shares=(0.03125, 0.0625, 0.125, 0.25, 0.5, 0.75),
-    ),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,36 +68,6 @@ class Bench:
     def score(self, model: DualEncoder, embedded: EmbeddedTexts) -> HarderOutcome:
         """The test clips under a model, against texts embedded by the same weights."""
         return score(embed_clips(model, self.clips, self.device), embedded)
-
-
-@dataclass
-class Found:
-    """Summary numbers and raw arrays, by name."""
-
-    values: dict[str, float | int | str] = field(default_factory=dict)
-    outcomes: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
-
-    def add(self, name: str, scored: list[HarderOutcome]) -> None:
-        """Keeps every outcome of every draw, (draws, clips), and its mean (of ranks, R@1)."""
-        for kind in scored[0].arrays():
-            array = np.stack([outcome.arrays()[kind] for outcome in scored])
-            self.outcomes[f"{name}/{kind}"] = array
-            summary = "R@1" if kind == "rank" else kind
-            self.values[f"{name}/{summary}"] = float((array <= 1).mean() if kind == "rank" else array.mean())
-
-    def describe(self, name: str, pattern: Pattern, grid: tuple[int, int, int], depth: int) -> None:
-        """Density and hop distances of a pattern."""
-        hops = hop_distances(layer_mask(pattern, grid, 0).numpy())
-        others = ~np.eye(len(hops), dtype=bool)
-        reached = others & (hops > 0)
-        numbers = {
-            "edge_density": edge_density(masks(pattern, grid, depth)),
-            "mean_hops": float(hops[reached].mean()) if reached.any() else 0.0,
-            "unreached": float((hops[others] < 0).mean()),
-        }
-        for what, value in numbers.items():
-            self.values[f"{name}/{what}"] = value
-            self.outcomes[f"{name}/{what}"] = np.array(value)
 
 
 def patterns(settings: Settings, seed: int) -> dict[str, Pattern]:

@@ -17,12 +17,11 @@ from svitt.data.worlds.shapes.grammar import Scene
 from svitt.data.worlds.shapes.relations import relation, relation_caption
 from svitt.data.worlds.shapes.scene import clip_parameters
 from svitt.experiments.base import Recorded
-from svitt.experiments.ch01_frame_shuffle.experiment import shown_indices
-from svitt.experiments.ch01_frame_shuffle.page import decoded_clip
 from svitt.experiments.ch03_edge_sparsity.costs import ARMS as COST_ARMS
 from svitt.experiments.ch03_edge_sparsity.costs import exponent
 from svitt.experiments.ch03_edge_sparsity.experiment import AT_INFERENCE, SCALES, Settings
 from svitt.experiments.shared.edge_patterns import Grid, density_sweep, layer_mask, named_patterns
+from svitt.experiments.shared.frame_sampling import decoded_clip, shown_indices
 from svitt.experiments.shared.two_object_world import two_movers, video_config
 from svitt.layers.attention import SelfAttention
 from svitt.layers.edges import fixed_edges

@@ -20,7 +20,6 @@ from svitt.config import Selection
 from svitt.data.worlds.shapes.world import Split
 from svitt.evaluation.frame_order import ProbeOutcome, ProbeTexts
 from svitt.experiments.base import Measurement
-from svitt.experiments.ch01_frame_shuffle import experiment as frame_shuffle
 from svitt.experiments.ch04_node_sparsity.clips import (
     NAMED,
     Floats,
@@ -32,6 +31,7 @@ from svitt.experiments.ch04_node_sparsity.clips import (
 )
 from svitt.experiments.ch04_node_sparsity.foreground import foreground, with_clutter, with_twins
 from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, Bench, Encoded, Found, tokens_left
+from svitt.experiments.shared import frame_sampling, one_object_model
 from svitt.experiments.shared.tiny_models import world_data
 from svitt.records.workspace import Workspace
 
@@ -51,7 +51,7 @@ class Settings:
     """
 
     seeds: tuple[int, ...]
-    model: frame_shuffle.Settings
+    model: one_object_model.Settings
     prune_layers: tuple[int, ...] = (0, 1)
     keep_rates: tuple[float, ...] = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1)
     draws: int = 4
@@ -64,11 +64,11 @@ class Settings:
 
 SCALES: Mapping[str, Settings] = {
     "smoke": Settings(
-        (0,), frame_shuffle.SCALES["smoke"], draws=2, clutter=(0, 8), num_clutter=50, num_twin=20
+        (0,), one_object_model.SCALES["smoke"], draws=2, clutter=(0, 8), num_clutter=50, num_twin=20
     ),
-    "cpu": Settings((0, 1, 2, 3, 4), frame_shuffle.SCALES["cpu"]),
+    "cpu": Settings((0, 1, 2, 3, 4), one_object_model.SCALES["cpu"]),
     # As in the papers, after a quarter, a half and three quarters of the depth.
-    "gpu": Settings(tuple(range(8)), frame_shuffle.SCALES["gpu"], prune_layers=(2, 4, 6)),
+    "gpu": Settings(tuple(range(8)), one_object_model.SCALES["gpu"], prune_layers=(2, 4, 6)),
 }
 
 
@@ -80,16 +80,16 @@ def arm_name(selection: str, keep_rate: float) -> str:
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:
     """Prunes the tokens of chapter 1's model of this seed, trained now if it is not there, and tests it."""
     shared = settings.model
-    data = world_data(frame_shuffle.world_spec(shared, seed), workspace, shared.image_size)
-    model = frame_shuffle.trained_arm(ARM, shared, data, seed, device, workspace)
+    data = world_data(one_object_model.world_spec(shared, seed), workspace, shared.image_size)
+    model = one_object_model.trained_arm(ARM, shared, data, seed, device, workspace)
     split, whole = data.world.split("test"), data.clips("test")
-    shown = frame_shuffle.shown_indices(len(whole), whole.shape[1], shared.num_frames, seed)
+    shown = frame_sampling.shown_indices(len(whole), whole.shape[1], shared.num_frames, seed)
     clips = whole[np.arange(len(whole))[:, None], shown]
     masks = np.stack([record.truth().masks[frames] for record, frames in zip(split, shown, strict=True)])
 
     def texts(part: Split) -> ProbeTexts:
-        dial = frame_shuffle.ARMS[ARM].dial
-        return frame_shuffle.probe_texts(model, data, part, dial, shared.pool_size, device)
+        dial = one_object_model.ARMS[ARM].dial
+        return one_object_model.probe_texts(model, data, part, dial, shared.pool_size, device)
 
     bench, found = Bench(model, settings.prune_layers, settings.draws, seed, device), Found()
     found.values["test_clips"] = len(split)

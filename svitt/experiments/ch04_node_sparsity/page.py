@@ -16,10 +16,10 @@ from svitt.data.datasets import downscale
 from svitt.data.worlds.shapes.grammar import VERBS, Scene
 from svitt.evaluation.metrics import recall_at
 from svitt.experiments.base import Recorded
-from svitt.experiments.ch01_frame_shuffle.experiment import shown_indices, world_spec
-from svitt.experiments.ch01_frame_shuffle.page import NUM_FRAMES, as_tensor, decoded_clip
 from svitt.experiments.ch04_node_sparsity.experiment import SELECTIONS, Settings, arm_name
 from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, tokens_left
+from svitt.experiments.shared.frame_sampling import NUM_FRAMES, as_tensor, decoded_clip, shown_indices
+from svitt.experiments.shared.one_object_model import world_spec
 from svitt.experiments.shared.tiny_models import tiny_video_config
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
 from svitt.models.video_encoder import VideoFeatures

@@ -10,11 +10,10 @@ from svitt.config import from_dict
 from svitt.data.datasets import downscale
 from svitt.evaluation.metrics import recall_at
 from svitt.experiments.base import Recorded
-from svitt.experiments.ch01_frame_shuffle.experiment import shown_indices
-from svitt.experiments.ch01_frame_shuffle.page import decoded_clip
 from svitt.experiments.ch04_node_sparsity.experiment import SELECTIONS, arm_name
 from svitt.experiments.ch04_node_sparsity.page import ShownTokens
 from svitt.experiments.ch04_node_sparsity.two_objects import OBJECTS, Settings
+from svitt.experiments.shared.frame_sampling import decoded_clip, shown_indices
 from svitt.experiments.shared.two_object_world import two_movers, video_config
 
 MEASURES = {"rank": "R@1", "verb": "verb", "swap": "swap", "relation": "relation"}

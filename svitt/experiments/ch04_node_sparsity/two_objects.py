@@ -19,9 +19,6 @@ import numpy.typing as npt
 from svitt.config import Selection
 from svitt.data.worlds.shapes.world import Split, WorldSpec
 from svitt.experiments.base import Measurement
-from svitt.experiments.ch01_frame_shuffle.experiment import shown_indices
-from svitt.experiments.ch03_edge_sparsity import experiment as edge_sparsity
-from svitt.experiments.ch03_edge_sparsity.experiment import Found
 from svitt.experiments.ch04_node_sparsity.clips import (
     Floats,
     Frames,
@@ -36,6 +33,9 @@ from svitt.experiments.ch04_node_sparsity.clips import (
 from svitt.experiments.ch04_node_sparsity.experiment import SELECTIONS, arm_name
 from svitt.experiments.ch04_node_sparsity.foreground import all_tokens
 from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, Bench, Encoded, tokens_left
+from svitt.experiments.shared import edge_settings
+from svitt.experiments.shared.frame_sampling import shown_indices
+from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.two_object_scores import EmbeddedTexts, HarderTexts, embed, score
 from svitt.experiments.shared.two_object_world import harder_data, trained_harder
 from svitt.records.workspace import Workspace
@@ -51,7 +51,7 @@ class Settings:
     ``node_sparsity.Settings``."""
 
     seeds: tuple[int, ...]
-    model: edge_sparsity.Settings
+    model: edge_settings.Settings
     prune_layers: tuple[int, ...] = (0, 1)
     keep_rates: tuple[float, ...] = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1)
     draws: int = 3
@@ -63,10 +63,10 @@ class Settings:
 
 SCALES: Mapping[str, Settings] = {
     "smoke": Settings(
-        (0,), edge_sparsity.SCALES["smoke"], keep_rates=(0.5, 0.2), draws=2, clutter=(0, 8), num_clutter=20
+        (0,), edge_settings.SCALES["smoke"], keep_rates=(0.5, 0.2), draws=2, clutter=(0, 8), num_clutter=20
     ),
-    "cpu": Settings((0, 1, 2, 3, 4), edge_sparsity.SCALES["cpu"]),
-    "gpu": Settings(tuple(range(8)), edge_sparsity.SCALES["gpu"], prune_layers=(2, 4, 6)),
+    "cpu": Settings((0, 1, 2, 3, 4), edge_settings.SCALES["cpu"]),
+    "gpu": Settings(tuple(range(8)), edge_settings.SCALES["gpu"], prune_layers=(2, 4, 6)),
 }
 
 

@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 
 from svitt.config import TrainConfig, to_dict
 from svitt.data.worlds.shapes.world import Split, WorldSpec
-from svitt.experiments.ch01_frame_shuffle.experiment import shown_indices
 from svitt.experiments.ch06_retrieval_qa.training import TrainedArm, training_flops
+from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.tiny_models import WEIGHTS, WorldData, embed_clips, load_weights, world_data
 from svitt.experiments.shared.two_object_scores import HarderTexts, embed, score
 from svitt.experiments.shared.two_object_world import MAX_LENGTH, HarderSettings, captioned, two_movers

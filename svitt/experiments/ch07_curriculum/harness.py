@@ -16,10 +16,10 @@ from torch import nn
 from svitt.config import TextConfig, TrainConfig, VideoEncoderConfig, to_dict
 from svitt.data.text import build_tokenizer
 from svitt.data.worlds.shapes.events import Event, event_caption, shown, vocabulary
-from svitt.experiments.ch01_frame_shuffle.experiment import shown_indices
-from svitt.experiments.ch02_space_time_tradeoff.experiment import events_of, events_spec, right_events
 from svitt.experiments.ch07_curriculum.settings import Settings
 from svitt.experiments.shared.batches import Batches
+from svitt.experiments.shared.event_world import events_of, events_spec, right_events
+from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.tiny_models import WEIGHTS, WorldData, load_weights, world_data
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
 from svitt.profiling.cost import encoder_cost

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from svitt.config import EdgeSparsity, VideoEncoderConfig
-from svitt.experiments.ch02_space_time_tradeoff.settings import Settings as Events
+from svitt.experiments.shared.space_time_settings import Settings as Events
 from svitt.experiments.shared.tiny_models import tiny_video_config
 from svitt.training.curriculum import Carry, Curriculum, Schedule, Stage, StepFlops, direct
 

@@ -21,8 +21,9 @@ from svitt.experiments.ch02_space_time_tradeoff.experiment import (
     trained,
     training_flops,
 )
-from svitt.experiments.ch02_space_time_tradeoff.settings import SCALES, Arm, Settings
+from svitt.experiments.ch02_space_time_tradeoff.settings import SCALES
 from svitt.experiments.shared.batches import Batches
+from svitt.experiments.shared.space_time_settings import Arm, Settings
 from svitt.experiments.shared.tiny_models import dual_encoder_config, world_data
 from svitt.ledger.claims import claims_file, find_claim, load_claims
 from svitt.ledger.rules import Rule

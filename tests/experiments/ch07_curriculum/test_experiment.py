@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from svitt.experiments import base
-from svitt.experiments.ch02_space_time_tradeoff.settings import Settings as Events
 from svitt.experiments.ch07_curriculum import experiment as curriculum
 from svitt.experiments.ch07_curriculum import tuning as curriculum_tuning
 from svitt.experiments.ch07_curriculum.harness import bench_of, run, step_flops
 from svitt.experiments.ch07_curriculum.page import tuning_table
 from svitt.experiments.ch07_curriculum.scales import SCALES
 from svitt.experiments.ch07_curriculum.settings import Settings
+from svitt.experiments.shared.space_time_settings import Settings as Events
 from svitt.ledger.claims import claims_file, find_claim, load_claims
 from svitt.ledger.rules import Rule
 from svitt.ledger.tables import judged, verdict_text

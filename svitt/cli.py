@@ -18,6 +18,7 @@ COMMANDS = {
     "world": ("world", "make or check a procedural video-text world"),
     "run": ("run", "run chapters over a grid of seeds, resumable"),
     "runs": ("runs", "list, show or clean stored training runs"),
+    "replay": ("replay", "show that a refactoring changed no number, and keep the records"),
     "claims": ("claims", "print the ledger; --check recomputes every verdict"),
     "book": ("book", "run every chapter at a scale and build that edition of the site"),
     "search": ("search", "find the videos of a folder that fit a text"),

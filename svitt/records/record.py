@@ -62,13 +62,27 @@ class Restamped(BaseModel):
     commit: str
 
 
+class Replayed(BaseModel):
+    """A refactoring vouched for: at ``commit`` everything in ``compared`` was measured by its code and by that
+    of ``against``, where the record was current under ``code_hash``, and was equal bit for bit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code_hash: str
+    against: str
+    commit: str
+    compared: tuple[str, ...]
+    created: str
+    processor: str
+
+
 class Record(BaseModel):
     """What one chapter found with one seed at one scale, and where the numbers come from.
 
     parameters: the scale's settings as plain data. values: summary numbers shown in the chapter.
     outcomes: the arrays stored beside. code_hash: of the graph of definitions that determine the numbers,
     which are listed in ``<results>/code/<code_hash>.json``. restamped: what vouched for it before, where the
-    record is older than that hash. rule_hashes: claim id -> hash of the rule the record was made under.
+    record is older than that hash. replays: refactorings since that were shown to change no number. rule_hashes: claim id -> hash of the rule the record was made under.
     commit, dirty: state of the tree. created: ISO 8601, UTC. cpu_seconds, wall_seconds, peak_memory_mib: cost
     of the computation. command: repeats the record. content_sha256: of this record without that field.
     """
@@ -85,6 +99,7 @@ class Record(BaseModel):
     outcomes_sha256: str = ""
     code_hash: str
     restamped: Restamped | None = None
+    replays: tuple[Replayed, ...] = ()
     rule_hashes: dict[str, str]
     commit: str | None
     dirty: bool | None

@@ -1,8 +1,9 @@
 """``svitt replay COMMIT``: show that a refactoring since COMMIT changed no number, and say so in the records.
 
-At COMMIT the records must be current. Both codes measure every stale record set at scale smoke, and the cheap ones
-once more at their own scale, one seed; what is not a measured time or memory must agree bit for bit. Exit
-status: 0 when all agree (the records are then current), 1 when something differs (nothing is written).
+At COMMIT the records must be current. Both codes measure every stale record set at scale smoke, and the
+cheap ones once more at their own scale, one seed; what is not a measured time or memory must agree bit for
+bit. Exit status: 0 when all agree (the records are then current), 1 when something differs (nothing is
+written).
 """
 
 from __future__ import annotations
@@ -94,12 +95,8 @@ def call(args: argparse.Namespace) -> int:
     jobs = planned(stale, args.minutes)
     for each in stale:
         print(f"stale: {each.name}, scale {each.scale}, {len(each.records)} seeds")
-    cost = sum(
-        record.cpu_seconds for s, scale, seed in jobs for _, record in s.records[:1] if scale != "smoke"
-    )
-    print(
-        f"{len(jobs)} measurements by either code; about {2 * cost / 60:.0f} CPU minutes beside the smoke runs"
-    )
+    cost = sum(each.records[0][1].cpu_seconds for each, scale, _ in jobs if scale != "smoke") / 60
+    print(f"{len(jobs)} measurements; beside those at smoke {cost:.0f} CPU minutes, twice where one differs")
     if args.dry_run:
         return 0
     with tempfile.TemporaryDirectory() as folder, old_tree(root, args.commit, Path(folder)) as old:
@@ -110,9 +107,8 @@ def call(args: argparse.Namespace) -> int:
     if wrong:
         return 1
     _stamp_all(stale, jobs, results, root, args.commit)
-    print(
-        f"every outcome agrees; wrote {write_snapshot(ledger(load_claims(claims_file(root)), results), results)}"
-    )
+    rows = ledger(load_claims(claims_file(root)), results)
+    print(f"every outcome agrees; wrote {write_snapshot(rows, results)}")
     return 0
 
 
@@ -146,24 +142,15 @@ def planned(stale: Sequence[Stale], minutes: float) -> list[tuple[Stale, str, in
 def old_tree(root: Path, commit: str, folder: Path) -> Iterator[Path]:
     """A checkout of ``commit`` below ``folder``. Errors: RecordError where git cannot make it."""
     tree = folder / "before"
-    done = subprocess.run(
-        ["git", "-C", str(root), "worktree", "add", "--detach", str(tree), commit],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    git = ["git", "-C", str(root), "worktree"]
+    add = [*git, "add", "--detach", str(tree), commit]
+    done = subprocess.run(add, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RecordError(
-            f"cannot check out {commit!r}: {done.stderr.strip()}; name a commit of this repository"
-        )
+        raise RecordError(f"cannot check out {commit!r}: {done.stderr.strip()}; name a commit that is here")
     try:
         yield tree
     finally:
-        subprocess.run(
-            ["git", "-C", str(root), "worktree", "remove", "--force", str(tree)],
-            check=True,
-            capture_output=True,
-        )
+        subprocess.run([*git, "remove", "--force", str(tree)], check=True, capture_output=True)
 
 
 def _require_current_there(stale: Sequence[Stale], tree: Path, commit: str) -> None:
@@ -196,8 +183,8 @@ def _recorded(each: Stale, seed: int) -> Measured:
 
 
 def measured(tree: Path, module: str, scale: str, seed: int, out: Path) -> Measured:
-    """What the code of ``tree`` finds, in a process of its own with one thread; worlds and trained models stay
-    in ``out`` for the next. Errors: RecordError with the end of its output."""
+    """What the code of ``tree`` finds, in a process of its own with one thread; worlds and trained models
+    stay in ``out`` for the next. Errors: RecordError with the end of its output."""
     out.mkdir(parents=True, exist_ok=True)
     program = out / "program.py"
     program.write_text(PROGRAM, encoding="utf-8")

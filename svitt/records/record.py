@@ -63,8 +63,8 @@ class Restamped(BaseModel):
 
 
 class Replayed(BaseModel):
-    """A refactoring vouched for: at ``commit`` everything in ``compared`` was measured by its code and by that
-    of ``against``, where the record was current under ``code_hash``, and was equal bit for bit."""
+    """A refactoring vouched for: at ``commit`` everything in ``compared`` was measured by its code and by
+    that of ``against``, where the record was current under ``code_hash``, and was equal bit for bit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -82,9 +82,10 @@ class Record(BaseModel):
     parameters: the scale's settings as plain data. values: summary numbers shown in the chapter.
     outcomes: the arrays stored beside. code_hash: of the graph of definitions that determine the numbers,
     which are listed in ``<results>/code/<code_hash>.json``. restamped: what vouched for it before, where the
-    record is older than that hash. replays: refactorings since that were shown to change no number. rule_hashes: claim id -> hash of the rule the record was made under.
-    commit, dirty: state of the tree. created: ISO 8601, UTC. cpu_seconds, wall_seconds, peak_memory_mib: cost
-    of the computation. command: repeats the record. content_sha256: of this record without that field.
+    record is older than that hash. replays: refactorings since that were shown to change no number.
+    rule_hashes: claim id -> hash of the rule the record was made under. commit, dirty: state of the tree.
+    created: ISO 8601, UTC. cpu_seconds, wall_seconds, peak_memory_mib: cost of the computation. command:
+    repeats the record. content_sha256: of this record without that field.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

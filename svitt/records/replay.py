@@ -1,8 +1,8 @@
 """Replay: a refactoring that changes syntax and no number, vouched for by measuring before and after.
 
 The code before, at a commit where the records are current, and the code now measure the same thing on one
-machine; where every outcome that is not a measured time or memory agrees bit for bit, the records may take the
-hash of the code now. They then say "recorded at A, equal by replay at B".
+machine; where every outcome that is not a measured time or memory agrees bit for bit, the records may take
+the hash of the code now. They then say "recorded at A, equal by replay at B".
 """
 
 from __future__ import annotations

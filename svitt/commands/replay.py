@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,12 +49,12 @@ def main():
     from svitt.records.arrays import compress, encode
     from svitt.records.workspace import Workspace
     torch.set_num_threads(1)
-    name, scale, seed, out = sys.argv[1:]
+    name, scale, seed, out, found_in = sys.argv[1:]
     module = importlib.import_module(name)
     found = module.measure(module.SCALES[scale], int(seed), "cpu", Workspace.open(out))
     values = {k: v.item() if hasattr(v, "item") else v for k, v in found.values.items()}
-    Path(out, "values.json").write_text(json.dumps(values))
-    Path(out, "outcomes.gz").write_bytes(compress(encode(found.outcomes)[0]))
+    Path(found_in + ".json").write_text(json.dumps(values))
+    Path(found_in + ".gz").write_bytes(compress(encode(found.outcomes)[0]))
 
 if __name__ == "__main__":
     main()
@@ -163,18 +164,28 @@ def _require_current_there(stale: Sequence[Stale], tree: Path, commit: str) -> N
 
 
 def _compared(jobs: Sequence[tuple[Stale, str, int]], old: Path, new: Path, folder: Path) -> Iterator[str]:
-    """One line per measurement that differs."""
-    for each, scale, seed in tqdm(jobs, unit="measurement"):
-        module = experiment_module(each.name)
-        timed = importlib.import_module(module).TIMED
-        now = measured(new, module, scale, seed, folder / "now" / scale)
-        if scale == each.scale and not differences(_recorded(each, seed), now, timed):
-            continue  # equal to the record itself, which says more than the code before could
-        before = measured(old, module, scale, seed, folder / "then" / scale)
-        found = differences(before, now, timed)
-        if found:
-            more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-            yield f"{each.name}, scale {scale}, seed {seed} differs: {', '.join(found[:5])}{more}"
+    """One line per measurement that differs; two measurements run at a time."""
+    with ThreadPoolExecutor(2) as pool:
+
+        def start(job: tuple[Stale, str, int], tree: Path) -> Future[Measured]:
+            each, scale, seed = job
+            out = folder / ("now" if tree == new else "then") / scale
+            return pool.submit(measured, tree, experiment_module(each.name), scale, seed, out)
+
+        running = [
+            (job, [start(job, t) for t in ((new, old) if job[1] == "smoke" else (new,))]) for job in jobs
+        ]
+        for (each, scale, seed), futures in tqdm(running, unit="measurement"):
+            timed = importlib.import_module(experiment_module(each.name)).TIMED
+            now = futures[0].result()
+            if scale == each.scale and not differences(_recorded(each, seed), now, timed):
+                continue  # equal to the record itself, which says more than the code before could
+            if len(futures) == 1:
+                futures.append(start((each, scale, seed), old))
+            found = differences(futures[1].result(), now, timed)
+            if found:
+                more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+                yield f"{each.name}, scale {scale}, seed {seed} differs: {', '.join(found[:5])}{more}"
 
 
 def _recorded(each: Stale, seed: int) -> Measured:
@@ -186,11 +197,13 @@ def measured(tree: Path, module: str, scale: str, seed: int, out: Path) -> Measu
     """What the code of ``tree`` finds, in a process of its own with one thread; worlds and trained models
     stay in ``out`` for the next. Errors: RecordError with the end of its output."""
     out.mkdir(parents=True, exist_ok=True)
-    program = out / "program.py"
+    found_in = out / f"{module}-{seed}"
+    program = out / f"{module}.program.py"
     program.write_text(PROGRAM, encoding="utf-8")
-    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, "1") | {"PYTHONPATH": str(tree)}
+    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, "1")
+    environment |= {"PYTHONPATH": str(tree), "TQDM_DISABLE": "1"}
     done = subprocess.run(
-        [sys.executable, str(program), module, scale, str(seed), str(out)],
+        [sys.executable, str(program), module, scale, str(seed), str(out), str(found_in)],
         cwd=tree,
         env=environment,
         capture_output=True,
@@ -199,8 +212,8 @@ def measured(tree: Path, module: str, scale: str, seed: int, out: Path) -> Measu
     )
     if done.returncode != 0:
         raise RecordError(f"{module} at {scale} in {tree}: {done.stderr[-2000:]}")
-    values = json.loads((out / "values.json").read_text(encoding="utf-8"))
-    return Measured(values, decode((out / "outcomes.gz").read_bytes())[1])
+    values = json.loads(found_in.with_name(f"{found_in.name}.json").read_text(encoding="utf-8"))
+    return Measured(values, decode(found_in.with_name(f"{found_in.name}.gz").read_bytes())[1])
 
 
 def _stamp_all(

@@ -172,9 +172,10 @@ def _compared(jobs: Sequence[tuple[Stale, str, int]], old: Path, new: Path, fold
             out = folder / ("now" if tree == new else "then") / scale
             return pool.submit(measured, tree, experiment_module(each.name), scale, seed, out)
 
-        running = [
-            (job, [start(job, t) for t in ((new, old) if job[1] == "smoke" else (new,))]) for job in jobs
-        ]
+        running = []
+        for job in jobs:
+            trees = (new, old) if job[1] == "smoke" else (new,)
+            running.append((job, [start(job, tree) for tree in trees]))
         for (each, scale, seed), futures in tqdm(running, unit="measurement"):
             timed = importlib.import_module(experiment_module(each.name)).TIMED
             now = futures[0].result()

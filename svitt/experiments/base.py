@@ -1,11 +1,4 @@
-"""What every chapter's experiment shares: measure once, record with provenance, read all seeds back.
-
-An experiment is a module with
-
-- ``CHAPTER``: the notebook's name without ``.ipynb``,
-- ``SCALES``: scale name -> frozen dataclass of settings with a field ``seeds``,
-- ``measure(settings, seed, device, workspace) -> Measurement``.
-"""
+"""What every chapter's experiment shares: measure once, record with provenance, read all seeds back."""
 
 from __future__ import annotations
 
@@ -13,8 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +50,26 @@ class Recorded:
     outcomes: dict[str, Array]
 
 
-def settings_of(experiment: ModuleType, scale: str) -> Any:
+class Experiment(Protocol):
+    """What a module must be to be an experiment; a chapter lists its experiments in ``EXPERIMENTS``.
+
+    CHAPTER: the record set, the notebook's name without ``.ipynb`` or that and a word. SCALES: scale ->
+    frozen dataclass of settings with a field ``seeds``. TIMED: patterns (``fnmatch``) of outcomes and values
+    that are measured times or memory, and so differ from run to run.
+    """
+
+    @property
+    def CHAPTER(self) -> str: ...
+    @property
+    def SCALES(self) -> Mapping[str, Any]: ...
+    @property
+    def TIMED(self) -> tuple[str, ...]: ...
+    def measure(self, settings: Any, seed: int, device: str, workspace: Workspace, /) -> Measurement:
+        """What one seed finds."""
+        ...
+
+
+def settings_of(experiment: Experiment, scale: str) -> Any:
     """The settings of ``scale``. Errors: ConfigError naming the nearest known scale."""
     scales: Mapping[str, Any] = experiment.SCALES
     if scale not in scales:
@@ -84,7 +95,7 @@ def _cpu_seconds() -> float:
 
 
 def ensure(
-    experiment: ModuleType, scale: str, seed: int, device: str = "cpu", out_dir: str = ""
+    experiment: Experiment, scale: str, seed: int, device: str = "cpu", out_dir: str = ""
 ) -> tuple[Record, bool]:
     """The record of ``experiment`` at ``scale`` and ``seed``, measured now if it is missing or stale.
 
@@ -129,7 +140,7 @@ def ensure(
     return read_record(path), True
 
 
-def recorded(experiment: ModuleType, scale: str, out_dir: str = "") -> list[Recorded]:
+def recorded(experiment: Experiment, scale: str, out_dir: str = "") -> list[Recorded]:
     """All recorded seeds of ``experiment`` at ``scale``, by seed; says on stderr which are missing."""
     settings = settings_of(experiment, scale)
     results = Workspace.open(out_dir).results

@@ -30,9 +30,10 @@ from svitt.experiments.shared.tiny_models import (
 )
 from svitt.records.workspace import Workspace
 
-__all__ = ["CHAPTER", "SCALES", "Settings", "measure"]
+__all__ = ["CHAPTER", "SCALES", "TIMED", "Settings", "measure"]
 
 CHAPTER = "01_frame_shuffle"
+TIMED: tuple[str, ...] = ()
 
 
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:

@@ -50,9 +50,10 @@ from svitt.records.workspace import Workspace
 from svitt.training.contrastive import contrastive_loss
 from svitt.training.trainer import train
 
-__all__ = ["CHAPTER", "SCALES", "Settings", "measure"]
+__all__ = ["CHAPTER", "SCALES", "TIMED", "Settings", "measure"]
 
 CHAPTER = "02_space_time_tradeoff"
+TIMED: tuple[str, ...] = ()
 Arrays = dict[str, npt.NDArray[Any]]
 
 

@@ -45,9 +45,10 @@ from svitt.layers.edges import fixed_edges
 from svitt.models.dual_encoder import DualEncoder
 from svitt.records.workspace import Workspace
 
-__all__ = ["CHAPTER", "SCALES", "Settings", "measure"]
+__all__ = ["CHAPTER", "SCALES", "TIMED", "Settings", "measure"]
 
 CHAPTER = "03_edge_sparsity"
+TIMED = ("*/attention_seconds", "*/attention_bytes", "*/seconds_exponent", "*/bytes_exponent")
 # The paper's pattern has one name where it is taken from a dense model and one where it was trained.
 AT_INFERENCE = {"full": "sparse"}
 

@@ -36,6 +36,7 @@ from svitt.experiments.shared.tiny_models import world_data
 from svitt.records.workspace import Workspace
 
 CHAPTER = "04_node_sparsity"
+TIMED: tuple[str, ...] = ()
 ARM = "mixed"  # of chapter 1
 SELECTIONS: tuple[Selection, ...] = ("cls", "random", "lowest", "oracle")
 

@@ -41,6 +41,7 @@ from svitt.experiments.shared.two_object_world import harder_data, trained_harde
 from svitt.records.workspace import Workspace
 
 CHAPTER = "04_node_sparsity_movers"
+TIMED: tuple[str, ...] = ()
 # Labels of the masks: the named objects in the caption's order, then distractors.
 OBJECTS = {"first": (1, 1), "second": (2, 2), "both": (1, 2), "distractor": (3, 255)}
 

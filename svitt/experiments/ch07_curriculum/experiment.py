@@ -29,9 +29,10 @@ from svitt.experiments.ch07_curriculum.settings import Kind, Settings
 from svitt.profiling.cost import computed_keys, encoder_cost
 from svitt.records.workspace import Workspace
 
-__all__ = ["CHAPTER", "SCALES", "Settings", "measure"]
+__all__ = ["CHAPTER", "SCALES", "TIMED", "Settings", "measure"]
 
 CHAPTER = "07_curriculum"
+TIMED = ("*/cpu_seconds",)
 LOSS_POINTS = 200
 Arrays = dict[str, npt.NDArray[Any]]
 

@@ -20,6 +20,7 @@ from svitt.experiments.ch07_curriculum.settings import Settings as Chapter
 from svitt.records.workspace import Workspace
 
 CHAPTER = "07_curriculum_tuning"
+TIMED = ("*/cpu_seconds",)
 # Arm -> how it is trained, and whether sparse.
 ARMS: Mapping[str, tuple[Kind, bool]] = {
     "direct": ("direct", True),

@@ -13,7 +13,8 @@ from html import escape
 
 from svitt.ledger.format import effect_text, number, requirement_text
 from svitt.ledger.rules import Unit
-from svitt.ledger.verdicts import Row, Verdict
+from svitt.ledger.verdict_words import Verdict
+from svitt.ledger.verdicts import Row
 
 WIDTH, LEFT, RIGHT, LINE = 760, 190, 190, 26
 TITLES: dict[Unit, str] = {
@@ -45,7 +46,10 @@ def forest_lines(rows: Sequence[Row]) -> list[Line]:
     """The effects with intervals of all judged rows, in the ledger's order."""
     lines = []
     for row in rows:
-        for judgement, suffix in ((row.mechanism, ""), (row.source_setting, " (source)")):
+        for judgement, verdict, suffix in (
+            (row.mechanism, row.present.verdict, ""),
+            (row.source_setting, row.source_setting.verdict, " (source)"),
+        ):
             if judgement.measurement is None or judgement.verdict == Verdict.TOO_SMALL:
                 continue
             parts = judgement.measurement.parts
@@ -62,7 +66,7 @@ def forest_lines(rows: Sequence[Row]) -> list[Line]:
                         name,
                         f"{contrast.name}: {effect_text(part)}; to show: {requirement_text(contrast, test)}",
                         contrast.unit,
-                        judgement.verdict,
+                        verdict,
                         part.interval.mean * factor,
                         part.interval.low * factor,
                         part.interval.high * factor,

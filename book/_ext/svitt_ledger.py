@@ -28,7 +28,8 @@ from svitt.batch.grid import notebook_of
 from svitt.errors import ConfigError, RecordError
 from svitt.ledger.check import SNAPSHOT, record_files, staleness
 from svitt.ledger.claims import PAPERS, claims_file, find_claim, load_claims
-from svitt.ledger.verdicts import Row, Verdict, ledger
+from svitt.ledger.verdict_words import Verdict
+from svitt.ledger.verdicts import Row, ledger
 from svitt.records.record import Record, read_record
 
 LOGGER = logging.getLogger(__name__)
@@ -143,12 +144,11 @@ def _summary(rows: list[Row]) -> nodes.paragraph:
         found = Counter(which(row) for row in rows)
         return ", ".join(f"{found[verdict]} {verdict}" for verdict in Verdict if found[verdict])
 
-    return nodes.paragraph(
-        "",
-        f"{len(rows)} claims. Mechanism: {counts(lambda r: r.mechanism.verdict)}. "
-        f"Source setting: {counts(lambda r: r.source_setting.verdict)}.",
-        classes=["ledger-summary"],
-    )
+    text = f"{len(rows)} claims. Here: {counts(lambda r: r.present.verdict)}. "
+    text += f"Source setting: {counts(lambda r: r.source_setting.verdict)}."
+    if all(r.source_setting.verdict == Verdict.NOT_MEASURED for r in rows):
+        text = "No evidence about released models: nobody has recorded a run with the sources' data. " + text
+    return nodes.paragraph("", text, classes=["ledger-summary"])
 
 
 class ClaimBox(_Directive):

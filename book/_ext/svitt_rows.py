@@ -11,16 +11,21 @@ from svitt.ledger.evaluate_rule import GuardResult
 from svitt.ledger.format import (
     command_text,
     commit_text,
-    detectable_text,
     effect_text,
+    first_edition_text,
     hardware_text,
+    instead_text,
     interval_text,
+    part_text,
+    price_text,
     requirement_text,
     runs_text,
     seeds_text,
     stale_text,
 )
-from svitt.ledger.verdicts import Judgement, Row, Verdict
+from svitt.ledger.judgement import Judgement
+from svitt.ledger.verdict_words import Verdict
+from svitt.ledger.verdicts import Row
 from svitt.records.record import Record
 
 ChapterLink = Callable[[str], nodes.Node]
@@ -61,12 +66,6 @@ def _labelled(label: str, *parts: str | nodes.Node) -> nodes.paragraph:
     return _line(nodes.strong("", label), " ", *parts)
 
 
-def why_text(judgement: Judgement) -> str:
-    """The reason of a verdict, and for an inconclusive one what could have been seen."""
-    seen = detectable_text(judgement) if judgement.verdict == Verdict.INCONCLUSIVE else ""
-    return "; ".join(text for text in (judgement.reason, seen) if text)
-
-
 def _effects(judgement: Judgement) -> list[nodes.Node]:
     if judgement.measurement is None:
         return []
@@ -91,31 +90,72 @@ def _stale(modules: Sequence[str]) -> list[nodes.Node]:
     return [_line(nodes.strong("", "Stale: "), stale_text(modules), name="stale")]
 
 
-def _command(claim: Claim, judgement: Judgement) -> nodes.paragraph:
-    return _line(nodes.literal("", command_text(claim, judgement)), name="command")
+def _command(claim: Claim, judgement: Judgement) -> list[nodes.Node]:
+    command = command_text(claim, judgement)
+    if not command:
+        return [_line(instead_text(claim), name="command")]
+    made = [_line(nodes.literal("", command), name="command")]
+    if judgement.records:
+        price = price_text(judgement.records)
+        fresh = nodes.literal("", "--fresh DIR")
+        made.append(
+            _line("reads the records; with ", fresh, f" it measures anew: {price}", name="provenance")
+        )
+    return list(made)
+
+
+def _present(made: Row) -> list[nodes.Node]:
+    """The verdict in force and its reason, and what the first edition said."""
+    now = made.present
+    out: list[nodes.Node] = [_line(nodes.inline("", now.kind, classes=["label"]), " ", _badge(now.verdict))]
+    if now.reason and now.verdict != Verdict.COUNTED:
+        out.append(_line(now.reason, name="why"))
+    if made.claim.remark:
+        out.append(_line(made.claim.remark, name="why"))
+    if first := first_edition_text(made):
+        out.append(_line(nodes.inline("", "first edition", classes=["label"]), f" {first}", name="why"))
+    return out
+
+
+def _counts(made: Row) -> list[nodes.Node]:
+    """Where a count holds: one line per row of its table."""
+    if made.present.verdict != Verdict.COUNTED:
+        return []
+    return [_line(clause) for clause in made.present.reason.split("; ")]
+
+
+def _parts(made: Row) -> list[nodes.Node]:
+    """The tests of a rule in force; where there is none, the first edition's effects."""
+    now = made.present
+    if not now.parts:
+        return [] if now.kind == "count" else _effects(made.mechanism)
+    out: list[nodes.Node] = []
+    for index, part in enumerate(now.parts):
+        need = requirement_text(part.part.contrast, part.part.test)
+        text = nodes.inline("", part_text(now, index), classes=["effect"])
+        out.append(_line(text, f" {part.part.contrast.name}; to show: {need}"))
+    return out
 
 
 def ledger_row(made: Row, stale: Sequence[str], chapter: ChapterLink) -> nodes.row:
     """One claim as a row of the ledger: claim, source, verdicts, what was measured."""
     claim = made.claim
-    verdicts: list[nodes.Node] = []
-    for label, judgement in (("mechanism", made.mechanism), ("source setting", made.source_setting)):
-        verdicts.append(_line(nodes.inline("", label, classes=["label"]), " ", _badge(judgement.verdict)))
-        if why := why_text(judgement):
-            verdicts.append(_line(why, name="why"))
-    measured: list[nodes.Node] = []
-    for judgement in (made.mechanism, made.source_setting):
-        measured += [*_effects(judgement), *_runs(judgement)]
+    verdicts = _present(made)
+    source = made.source_setting
+    verdicts.append(_line(nodes.inline("", "source setting", classes=["label"]), " ", _badge(source.verdict)))
+    measured: list[nodes.Node] = [*_counts(made), *_parts(made), *_runs(made.mechanism)]
+    measured += [*_effects(source), *_runs(source)]
     measured = measured or [_line(str(Verdict.NOT_MEASURED))]
-    measured += [*_stale(stale), _command(claim, made.mechanism)]
+    measured += [*_stale(stale), *_command(claim, made.mechanism)]
     anchor = nodes.inline("", claim.id, classes=["claim-id"], ids=[f"claim-{claim.id}"])
     about = [
         _line(anchor),
         _line(claim.statement),
+        _labelled("Tested here:", claim.tested_here),
         _line(", ".join(claim.sources), ", ", chapter(claim.chapter)),
     ]
     classes = ["ledger-row", *(f"paper-{paper}" for paper in claim.sources)]
-    classes += dict.fromkeys(slug(each.verdict) for each in (made.mechanism, made.source_setting))
+    classes += dict.fromkeys(slug(verdict) for verdict in (made.present.verdict, source.verdict))
     return row([about, [_line(claim.reported_text)], verdicts, measured], classes)
 
 
@@ -128,25 +168,27 @@ def _guard(result: GuardResult) -> nodes.list_item:
 def claim_box(made: Row, stale: Sequence[str]) -> nodes.container:
     """One claim in full, for its chapter."""
     claim, judgement, rule = made.claim, made.mechanism, made.claim.mechanism
-    box = nodes.container(classes=["claim-box", slug(judgement.verdict)])
+    box = nodes.container(classes=["claim-box", slug(made.present.verdict)])
     papers = "; ".join(PAPERS[paper] for paper in claim.sources)
     box += _line(nodes.strong("", f"Claim {claim.id}. "), claim.statement)
+    box += _labelled("Tested here:", claim.tested_here)
+    box += _present(made)
+    box += [*_counts(made), *_parts(made)]
     box += _labelled("Source:", f"{papers}. Its figure: {claim.reported_text}.")
-    if rule is not None:
+    if rule is not None and claim.kind != "count":
         needs = [f"{p.contrast.name}, {requirement_text(p.contrast, p.test)}" for p in rule.all_of]
-        box += _labelled(
-            "Rule:", f"{'; and '.join(needs)} ({rule.seeds} seeds, Holm over all claims). {rule.why}"
-        )
-    for label, each in (("Mechanism:", made.mechanism), ("Source setting:", made.source_setting)):
-        why = why_text(each)
-        box += _labelled(label, _badge(each.verdict), f" {why}" if why else "")
-        box += [*_effects(each), *_runs(each)]
-    if judgement.measurement is not None and judgement.measurement.guards:
+        how = f"({rule.seeds} seeds, t-test, Holm over all claims)"
+        box += _labelled("First edition's rule:", f"{'; and '.join(needs)} {how}. {rule.why}")
+    box += _runs(judgement)
+    if made.source_setting.verdict != Verdict.NOT_MEASURED:
+        box += _labelled("Source setting:", _badge(made.source_setting.verdict))
+        box += [*_effects(made.source_setting), *_runs(made.source_setting)]
+    if judgement.measurement is not None and judgement.measurement.guards and claim.kind != "count":
         box += _labelled("Conditions:", "95% intervals of each must lie within its bounds")
         box += nodes.bullet_list("", *(_guard(result) for result in judgement.measurement.guards))
     if rule is not None and rule.reading:
         box += _labelled("Reading:", rule.reading)
-    box += [*_stale(stale), _command(claim, judgement)]
+    box += [*_stale(stale), *_command(claim, judgement)]
     return box
 
 

@@ -13,13 +13,18 @@ from svitt.ledger.check import check, record_files, staleness, write_snapshot
 from svitt.ledger.claims import PAPERS, claims_file, load_claims
 from svitt.ledger.format import (
     command_text,
-    detectable_text,
     effect_text,
+    first_edition_text,
+    instead_text,
+    part_text,
+    present_text,
+    price_text,
     requirement_text,
     runs_text,
     stale_text,
 )
-from svitt.ledger.verdicts import Row, Verdict, ledger
+from svitt.ledger.verdict_words import Verdict
+from svitt.ledger.verdicts import Row, ledger
 from svitt.records.record import read_record
 from svitt.records.workspace import project_root
 
@@ -75,7 +80,7 @@ def call(args: argparse.Namespace) -> int:
 
 
 def _wanted(row: Row, args: argparse.Namespace) -> bool:
-    verdicts = {str(row.mechanism.verdict), str(row.source_setting.verdict)}
+    verdicts = {str(row.present.verdict), str(row.source_setting.verdict)}
     return (
         (not args.ids or row.claim.id in args.ids)
         and (args.paper is None or args.paper in row.claim.sources)
@@ -94,21 +99,31 @@ def row_text(row: Row, stale: list[str]) -> str:
             textwrap.wrap(f"  {label:<18}{text}", 110, subsequent_indent=indent, break_long_words=False)
         )
 
-    add("claim", claim.statement)
-    add("source's figure", claim.reported_text)
-    for label, judgement in (("mechanism", row.mechanism), ("source setting", row.source_setting)):
-        reason = judgement.reason
-        if judgement.verdict == Verdict.INCONCLUSIVE and (seen := detectable_text(judgement)):
-            reason = f"{reason}; {seen}" if reason else seen
-        add(label, f"{judgement.verdict}" + (f": {reason}" if reason else ""))
-        if judgement.measurement is not None:
-            for part in judgement.measurement.parts:
-                contrast = part.part.contrast
-                need = requirement_text(contrast, part.part.test)
-                add("  effect", f"{effect_text(part)}  {contrast.name} (to show: {need})")
-        if judgement.records:
-            add("  runs", runs_text(judgement))
+    add("the source says", claim.statement)
+    add("its figure", claim.reported_text)
+    add("tested here", claim.tested_here)
+    add(claim.kind, present_text(row))
+    for index, part in enumerate(row.present.parts):
+        contrast = part.part.contrast
+        need = requirement_text(contrast, part.part.test)
+        add("  effect", f"{part_text(row.present, index)}  {contrast.name} (to show: {need})")
+    if claim.remark:
+        add("remark", claim.remark)
+    if first := first_edition_text(row):
+        add("first edition", first)
+    if row.mechanism.measurement is not None and claim.kind == "test":
+        for shown in row.mechanism.measurement.parts:
+            need = requirement_text(shown.part.contrast, shown.part.test)
+            add("  effect", f"{effect_text(shown)}  {shown.part.contrast.name} (to show: {need})")
+    if row.mechanism.records:
+        add("  runs", runs_text(row.mechanism))
+    if row.source_setting.verdict != Verdict.NOT_MEASURED:
+        add("source setting", f"{row.source_setting.verdict}: {row.source_setting.reason}")
+        add("  runs", runs_text(row.source_setting))
     if stale:
         add("stale", stale_text(stale))
-    add("command", command_text(claim, row.mechanism))
+    command = command_text(claim, row.mechanism)
+    add("command", command or instead_text(claim))
+    if command and row.mechanism.records:
+        add("  price", f"{price_text(row.mechanism.records)}; add --fresh DIR to measure anew")
     return "\n".join(lines) + "\n"

@@ -10,7 +10,9 @@ from typing import Any
 
 from svitt.errors import ConfigError, RecordError
 from svitt.ledger.claims import Claim
-from svitt.ledger.verdicts import SMOKE, Judgement, Row, ledger
+from svitt.ledger.judgement import SMOKE, Judgement
+from svitt.ledger.present import Present
+from svitt.ledger.verdicts import Row, ledger
 from svitt.records.arrays import outcomes_path, write_atomically
 from svitt.records.code_hash import Code, changes, code_hash
 from svitt.records.code_list import code_path, read_code
@@ -70,12 +72,39 @@ def _judgement(judgement: Judgement) -> dict[str, Any]:
     return data
 
 
+def _present(now: Present) -> dict[str, Any]:
+    return {
+        "kind": now.kind,
+        "verdict": str(now.verdict),
+        "reason": now.reason,
+        "scale": now.scale,
+        "seeds": list(now.seeds),
+        "p": now.p,
+        "p_adjusted": now.p_adjusted,
+        "effects": [{"name": part.part.contrast.name, "per_seed": list(part.per_seed)} for part in now.parts],
+        "guards": [{"name": g.guard.contrast.name, "cell": g.cell, "state": g.state} for g in now.guards],
+        "cells": [
+            [table.table.what, *cell.place, cell.state, *cell.values]
+            for table in now.tables
+            for cell in table.cells
+        ],
+    }
+
+
+def _verdict_of(stored: object) -> str:
+    try:
+        return str(stored["present"]["verdict"])  # type: ignore[index]
+    except (KeyError, TypeError):
+        return "nothing"
+
+
 def snapshot(rows: Iterable[Row], results: Path) -> dict[str, Any]:
     """What ``verdicts.json`` holds: every verdict with its numbers, and the records they rest on."""
     return {
         "claims": {
             row.claim.id: {
-                "mechanism": _judgement(row.mechanism),
+                "present": _present(row.present),
+                "first_edition": _judgement(row.mechanism),
                 "source_setting": _judgement(row.source_setting),
             }
             for row in rows
@@ -144,23 +173,26 @@ def _check_code(records: list[Record], results: Path, problems: list[str]) -> li
 
 
 def _check_records(records: list[Record], claims: dict[str, Claim], problems: list[str]) -> None:
-    first: dict[tuple[str, str], Record] = {}
+    first: dict[tuple[str, str, str], Record] = {}
     for record in records:
         where = f"{record.scale}/{record.chapter}/seed{record.seed}.json"
-        other = first.setdefault((record.scale, record.chapter), record)
+        # Seeds that one rule judges are made alike; a later rule may ask for other settings.
+        group = (record.scale, record.chapter, json.dumps(record.rule_hashes, sort_keys=True))
+        other = first.setdefault(group, record)
         if record.parameters != other.parameters:
             problems.append(f"{where} has other parameters than seed {other.seed}; record both again")
         for claim_id, recorded in record.rule_hashes.items():
             claim = claims.get(claim_id)
-            rule = claim.rule_at(record.scale) if claim else None
-            if claim is None or rule is None:
+            rules = claim.hashes(record.scale) if claim else {}
+            if claim is None or not rules:
                 problems.append(f"{where}: claim {claim_id!r} has no rule any more; restore it, record again")
             elif claim.chapter != record.chapter:
                 problems.append(f"{where}: claim {claim_id!r} belongs to chapter {claim.chapter}")
-            elif recorded != rule.hash:
+            elif recorded not in rules:
                 problems.append(
-                    f"{where}: claim {claim_id!r} was recorded under rule {recorded}, and its rule is now "
-                    f"{rule.hash}; restore the rule, or delete the record and run the chapter again"
+                    f"{where}: claim {claim_id!r} was recorded under rule {recorded}, and its rules are "
+                    f"{', '.join(rules)}; restore the rule (a new one is a revision), or delete the record "
+                    "and run the chapter again"
                 )
 
 
@@ -187,9 +219,7 @@ def _check_snapshot(rows: list[Row], results: Path, problems: list[str]) -> None
     for name in sorted(stored_claims.keys() | now["claims"].keys()):
         old, new = stored_claims.get(name), now["claims"].get(name)
         if not _same(old, new):
-            verdicts = [
-                data["mechanism"]["verdict"] if isinstance(data, dict) else "absent" for data in (old, new)
-            ]
+            verdicts = [_verdict_of(data) for data in (old, new)]
             problems.append(
                 f"claim {name!r}: {SNAPSHOT} says {verdicts[0]!r}, the raw outcomes give {verdicts[1]!r} "
                 "(or the numbers differ); see what changed, then `svitt claims --write`"

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from svitt.config import nearest
 from svitt.errors import ConfigError, RecordError
+from svitt.ledger.revisions import CountTable, Kind, Revision
 from svitt.ledger.rules import Rule
 
 Paper = Literal["blog", "svitt", "ego", "tubes"]
@@ -42,7 +43,9 @@ class SourceSetting(_Data):
 class Claim(_Data):
     """One claim. reported: the figure the source states, None where it states none.
 
-    rule: judges the claim's mechanism in the procedural world; "source_only" where that world cannot.
+    kind: of claim. tested_here: what is tested in the made worlds, in one sentence: a verdict belongs to it,
+    not to the source's sentence. rule: of the first edition, judges the claim's mechanism in the procedural
+    world; "source_only" where that world cannot. revisions: later rules. counts: tables of a count.
     """
 
     id: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
@@ -51,8 +54,35 @@ class Claim(_Data):
     reported: str | dict[str, list[float | str]] | None
     chapter: str = Field(pattern=r"^\d\d_[a-z0-9_]+$")
     primary: str
+    kind: Kind
+    tested_here: str = Field(min_length=20)
+    remark: str = ""
+    counts: tuple[CountTable, ...] = ()
+    revisions: tuple[Revision, ...] = ()
     rule: Rule | Literal["source_only"]
     source_setting: SourceSetting
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> Claim:
+        if (self.kind == "count") != bool(self.counts):
+            raise ValueError("a claim of kind count has tables under `counts`, and no other has")
+        numbers = [revision.number for revision in self.revisions]
+        if numbers != list(range(2, 2 + len(numbers))):
+            raise ValueError(f"revisions are numbered {numbers}; expected 2, 3, ... in order")
+        return self
+
+    @property
+    def revision(self) -> Revision | None:
+        """The revision in force; None where the first edition's rule is the only one."""
+        return self.revisions[-1] if self.revisions else None
+
+    def hashes(self, scale: str) -> dict[str, int]:
+        """Hash of every rule the claim ever had for records of a scale -> its number."""
+        if scale == PAPER_SCALE:
+            rule = self.source_setting.rule
+            return {} if rule is None else {rule.hash: 1}
+        first = {} if self.mechanism is None else {self.mechanism.hash: 1}
+        return first | {revision.hash: revision.number for revision in self.revisions}
 
     @property
     def mechanism(self) -> Rule | None:
@@ -134,16 +164,24 @@ def rule_hashes(
     outcomes: the names recorded. A claim is left out when none of the outcomes that it alone reads is there.
     Errors: RecordError when some of a claim's outcomes are there and others are not.
     """
-    rules = {c.id: rule for c in claims if c.chapter == chapter and (rule := c.rule_at(scale)) is not None}
+    claims = [claim for claim in claims if claim.chapter == chapter]
+    rules = {c.id: rule for c in claims if (rule := _in_force(c, scale)) is not None}
+    now = {c.id: c.revision.hash for c in claims if c.revision is not None and scale != PAPER_SCALE}
     hashes: dict[str, str] = {}
     for claim_id, rule in rules.items():
         missing = sorted(rule.outcomes() - set(outcomes))
         others = set().union(*(other.outcomes() for name, other in rules.items() if name != claim_id))
         if not missing:
-            hashes[claim_id] = rule.hash
+            hashes[claim_id] = now.get(claim_id, rule.hash)
         elif (rule.outcomes() - others) & set(outcomes):
             raise RecordError(
                 f"{chapter}, scale {scale}: the rule of claim {claim_id!r} also reads the outcomes "
                 f"{', '.join(missing)}; record them too"
             )
     return hashes
+
+
+def _in_force(claim: Claim, scale: str) -> Rule | None:
+    if scale != PAPER_SCALE and claim.revision is not None:
+        return claim.revision.rule
+    return claim.rule_at(scale)

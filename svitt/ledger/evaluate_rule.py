@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,10 @@ from numpy.typing import NDArray
 from svitt.errors import RecordError
 from svitt.ledger import statistics
 from svitt.ledger.rules import Contrast, Guard, Part, Rule, Term, Test
-from svitt.ledger.statistics import Interval
+from svitt.ledger.statistics import Interval, Side
 from svitt.records.arrays import Array
 
 RESAMPLES = 4000
-Side = Literal["greater", "less"]
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def evaluate(
     return total
 
 
-def _p_values(test: Test, p: Callable[[float, Side], float]) -> tuple[float, float]:
+def p_values(test: Test, p: Callable[[float, Side], float]) -> tuple[float, float]:
     """(p_for, p_against) from ``p(bound, side)``, the one-sided p of "the contrast is on that side"."""
     bound = test.bound
     if test.kind == "equivalence":
@@ -116,7 +114,7 @@ def _p_values(test: Test, p: Callable[[float, Side], float]) -> tuple[float, flo
 def _over_seeds(part: Part, per_seed: Sequence[float]) -> PartResult:
     if len(per_seed) < 2:
         return PartResult(part, tuple(per_seed), None, 1.0, 1.0)
-    p_for, p_against = _p_values(
+    p_for, p_against = p_values(
         part.test, lambda bound, side: float(statistics.t_test(per_seed, bound, side))
     )
     return PartResult(part, tuple(per_seed), statistics.paired_t_interval(per_seed), p_for, p_against)
@@ -171,7 +169,7 @@ def measure_over_clips(rule: Rule, outcomes: Outcomes) -> Measurement:
         drawn[:, i] = [evaluate(contrast, outcomes, index) for contrast in contrasts]
     bars = [_bar(evaluate(c, outcomes), values) for c, values in zip(contrasts, drawn, strict=True)]
     parts = [
-        PartResult(part, (bar.mean,), bar, *_p_values(part.test, partial(_tail, values)))
+        PartResult(part, (bar.mean,), bar, *p_values(part.test, partial(_tail, values)))
         for part, bar, values in zip(rule.all_of, bars, drawn, strict=False)
     ]
     guards = [

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from svitt.errors import ConfigError
 from svitt.ledger.claims import Claim
 from svitt.ledger.evaluate_rule import PartResult
+from svitt.ledger.judgement import Judgement
+from svitt.ledger.present import Present
 from svitt.ledger.rules import Contrast, Test, Unit
 from svitt.ledger.statistics import Interval
-from svitt.ledger.verdicts import Judgement, Verdict
+from svitt.ledger.verdict_words import Verdict
+from svitt.ledger.verdicts import Row
+from svitt.records.entry_points import chapter_package
 from svitt.records.record import Record
 
 
@@ -49,11 +54,11 @@ def detectable_text(judgement: Judgement) -> str:
     said = []
     for part, seen in zip(judgement.measurement.parts, judgement.detectable, strict=False):
         if seen is not None:
-            kind = "a margin" if part.part.test.kind == "equivalence" else "an effect beyond the margin"
-            unit = part.part.contrast.unit
-            size = f"{100 * seen:.1f} points" if unit in ("points", "share") else f"{seen:.2g}"
-            said.append(f"{kind} of {size}")
-    return f"could have seen {', '.join(said)} (power 0.8)" if said else ""
+            test, unit = part.part.test, part.part.contrast.unit
+            whole = seen if test.kind == "equivalence" else abs(test.bound) + seen
+            size = f"{100 * whole:.0f} points" if unit in ("points", "share") else f"{whole:.2g}"
+            said.append(f"a margin of {size}" if test.kind == "equivalence" else f"an effect of {size}")
+    return f"{', '.join(said)} would have been found 8 times in 10" if said else ""
 
 
 def requirement_text(contrast: Contrast, test: Test) -> str:
@@ -93,14 +98,69 @@ def hardware_text(records: Iterable[Record]) -> str:
 
 
 def command_text(claim: Claim, judgement: Judgement) -> str:
-    """The command that repeats the judged records, or that would make them."""
+    """The command that reads or repeats the judged records, or that would make them; "" where none can be run
+    (a chapter that is not written, data that are not here)."""
     if judgement.records:
         seeds = seeds_text(judgement.seeds)
         return re.sub(r"--seeds \S+", f"--seeds {seeds}", judgement.records[0].command)
     rule = claim.mechanism
-    if rule is None:
-        return claim.source_setting.command
+    if rule is None or not is_written(claim.chapter):
+        return ""
     return f"svitt run {claim.chapter} --scale {rule.scales[0]} --seeds {seeds_text(range(rule.seeds))}"
+
+
+def is_written(chapter: str) -> bool:
+    """Whether the package has the experiment of a chapter."""
+    try:
+        chapter_package(chapter)
+    except ConfigError:
+        return False
+    return True
+
+
+def instead_text(claim: Claim) -> str:
+    """What to say where there is no command."""
+    if claim.mechanism is None:
+        return f"needs {claim.source_setting.needs}"
+    return f"planned: chapter {int(claim.chapter[:2])}"
+
+
+def price_text(records: Sequence[Record]) -> str:
+    """What measuring the records took: "about 42 CPU minutes, 1.1 GiB"."""
+    minutes = sum(record.cpu_seconds for record in records) / 60
+    memory = max(record.peak_memory_mib for record in records) / 1024
+    return f"about {max(1, round(minutes)):,} CPU minutes, {memory:.1f} GiB"
+
+
+def present_text(row: Row) -> str:
+    """The verdict in force, with its reason: "inconclusive: noise: power .8 would take 24 seeds"."""
+    now = row.present
+    return f"{now.verdict}" + (f": {now.reason}" if now.reason else "")
+
+
+def first_edition_text(row: Row) -> str:
+    """What the first edition's rule said, where it judged anything; "" elsewhere."""
+    first = row.mechanism
+    if not first.records or first.verdict in (Verdict.TOO_SMALL, Verdict.NOT_MEASURED):
+        return ""
+    reason = first.reason
+    if first.verdict == Verdict.INCONCLUSIVE and (seen := detectable_text(first)):
+        reason = f"{reason}; {seen}" if reason else seen
+    return f"{first.verdict}" + (f": {reason}" if reason else "")
+
+
+def part_text(now: Present, index: int) -> str:
+    """One test of a rule in force: interval, p and adjusted p, the interval after selection, effect size."""
+    part = now.parts[index]
+    unit = part.part.contrast.unit
+    said = [interval_text(part.interval, unit)]
+    if now.kind == "test":
+        said.append(f"p = {now.p:.2g}, adjusted {now.p_adjusted:.2g}")
+        if now.adjusted:
+            said.append(f"at level {now.level:.3f}: {interval_text(now.adjusted[index], unit)}")
+    if part.effect_size is not None:
+        said.append(f"d = {part.effect_size:.1f}")
+    return "; ".join(said)
 
 
 def runs_text(judgement: Judgement) -> str:

@@ -8,15 +8,13 @@ Samples stand in the last axis; leading axes are further data sets (used by the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from svitt.ledger.statistics import t_test_power, tost_power
+from svitt.ledger.statistics import Side, t_test_power, tost_power
 
-Side = Literal["greater", "less"]
 Floats = NDArray[np.float64]
 MOST_SEEDS = 20  # 2^20 patterns of signs
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -71,20 +71,38 @@ class Contrast(_Data):
     constant: float = 0.0
     unit: Unit = "points"
 
+    def filled(self, words: Mapping[str, str]) -> Contrast:
+        """With ``{name}`` in its outcomes and its own name replaced by a word."""
+        parts = {
+            part: tuple(
+                term.model_copy(
+                    update={
+                        "outcome": term.outcome.format(**words),
+                        "over": None if term.over is None else term.over.format(**words),
+                    }
+                )
+                for term in getattr(self, part)
+            )
+            for part in ("terms", "divided_by")
+        }
+        return self.model_copy(update={**parts, "name": self.name.format(**words)})
+
 
 class Test(_Data):
     """superiority: the contrast is beyond ``margin``; noninferiority: not worse than 0 by ``margin``;
-    equivalence: within +- ``margin``. direction: the side on which the claim lies."""
+    equivalence: within +- ``margin``; share: in more than ``share`` of the seeds it is above ``margin`` (for
+    outcomes that cluster, as where some seeds never learn). direction: the side on which the claim lies."""
 
     __test__ = False  # not a test class of pytest
 
-    kind: Literal["superiority", "noninferiority", "equivalence"]
+    kind: Literal["superiority", "noninferiority", "equivalence", "share"]
     margin: float = 0.0
     direction: Literal["greater", "less"] = "greater"
+    share: float = Field(default=0.5, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _margin(self) -> Test:
-        if self.kind != "superiority" and self.margin <= 0:
+        if self.kind in ("noninferiority", "equivalence") and self.margin <= 0:
             raise ValueError(f"{self.kind} needs a margin above 0, given {self.margin}")
         return self
 
@@ -101,10 +119,21 @@ class Part(_Data):
 
 
 class Guard(_Data):
-    """Met when the 95% interval of the contrast lies within (low, high); None is open."""
+    """Met when the 95% interval of the contrast lies within (low, high); None is open.
+
+    each: cells in which it must be met, each standing for ``{cell}`` in the names of the outcomes.
+    """
 
     contrast: Contrast
     within: tuple[float | None, float | None]
+    each: tuple[str, ...] = ()
+
+    def cells(self) -> Iterator[tuple[str, Contrast]]:
+        """Each cell with its contrast; one without a name where there are no cells."""
+        if not self.each:
+            yield "", self.contrast
+        for cell in self.each:
+            yield cell, self.contrast.filled({"cell": cell})
 
 
 def _decisive(data: Any) -> Any:
@@ -137,7 +166,7 @@ class Rule(_Data):
 
     def contrasts(self) -> Iterator[Contrast]:
         yield from (part.contrast for part in self.all_of)
-        yield from (guard.contrast for guard in self.guards)
+        yield from (contrast for guard in self.guards for _, contrast in guard.cells())
 
     def outcomes(self) -> set[str]:
         """Names of the raw outcomes the rule reads."""

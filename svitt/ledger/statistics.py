@@ -19,6 +19,7 @@ from scipy import integrate, optimize, stats
 from scipy.special import ndtr
 
 Alternative = Literal["two-sided", "greater", "less"]
+Side = Literal["greater", "less"]
 Floats = NDArray[np.float64]
 
 

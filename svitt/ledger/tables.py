@@ -5,30 +5,44 @@ from __future__ import annotations
 import pandas as pd
 
 from svitt.ledger.claims import claims_file, find_claim, load_claims
-from svitt.ledger.format import effect_text, interval_text, number, requirement_text
+from svitt.ledger.format import (
+    effect_text,
+    first_edition_text,
+    interval_text,
+    number,
+    requirement_text,
+    seeds_text,
+)
+from svitt.ledger.verdict_words import Verdict
 from svitt.ledger.verdicts import Row, ledger
 from svitt.records.workspace import Workspace, project_root
 
 COLUMNS = ("part of the rule", "needed", "measured (95% interval)", "holds")
 
 
-def judged(claim_id: str, out_dir: str = "") -> Row:
-    """The claim's row of the ledger, from the results of the workspace ``out_dir``."""
+def judged(claim_id: str, scale: str, out_dir: str = "") -> Row:
+    """The claim's row of the ledger as the records of one scale give it, in the workspace ``out_dir``."""
     claims = load_claims(claims_file(project_root()))
     find_claim(claims, claim_id)
-    rows = ledger(claims, Workspace.open(out_dir).results)
+    rows = ledger(claims, Workspace.open(out_dir).results, scale=scale)
     return next(row for row in rows if row.claim.id == claim_id)
 
 
 def verdict_text(row: Row) -> str:
-    """The verdict in one line, with its p-value and the seeds it rests on."""
-    judgement = row.mechanism
-    words = f"{row.claim.id}: {judgement.verdict}"
-    if judgement.measurement is None or len(judgement.seeds) < 2:
+    """The verdict in one line that begins with what it rests on: "scale cpu, seeds 0-4: shuffle: passed"."""
+    now, first = row.present, row.mechanism
+    if now.scale is None:
+        return f"{row.claim.id}: {now.verdict}"
+    seeds = [record.seed for record in now.records]
+    words = f"scale {now.scale}, seed{'s' if len(seeds) > 1 else ''} {seeds_text(seeds)}: {row.claim.id}: "
+    words += str(now.verdict)
+    if now.verdict in (Verdict.TOO_SMALL, Verdict.NOT_MEASURED):
         return words
-    seeds = ", ".join(map(str, judgement.seeds))
-    reason = f" ({judgement.reason})" if judgement.reason else ""
-    return f"{words}{reason}; p = {judgement.p_adjusted:.2g} after Holm, seeds {seeds}"
+    if now.reason:
+        words += f" ({now.reason})"
+    if first_text := first_edition_text(row):
+        words += f"; first edition: {first_text}, p = {first.p_adjusted:.2g} after Holm"
+    return words
 
 
 def rule_table(row: Row) -> pd.DataFrame:

@@ -9,112 +9,44 @@ stands already.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
 
 from svitt.errors import RecordError
 from svitt.ledger.claims import PAPER_SCALE, Claim
 from svitt.ledger.evaluate_rule import Measurement, detectable, measure, measure_over_clips
+from svitt.ledger.judgement import SMOKE, Judgement
+from svitt.ledger.present import Present, corrected
+from svitt.ledger.present_rows import present_of
+from svitt.ledger.results import Results
 from svitt.ledger.rules import Rule
 from svitt.ledger.statistics import holm
-from svitt.records.arrays import Array
-from svitt.records.record import Record, read_outcomes, read_records, record_path
+from svitt.ledger.verdict_words import Verdict
+from svitt.records.record import Record
 
 ALPHA = 0.05
-SMOKE = "smoke"
-
-
-class Verdict(StrEnum):
-    SUPPORTED = "supported"
-    CONTRADICTED = "contradicted"
-    INCONCLUSIVE = "inconclusive"
-    NOT_MEASURED = "not measured"
-    TOO_SMALL = "too small to judge"
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """One verdict and what it rests on.
-
-    detectable: the smallest effect beyond the margin (equivalence: the smallest margin) that these records
-    could have shown with power 0.8, at the level that Holm asks of this claim; a list, one a part.
-    """
-
-    verdict: Verdict
-    reason: str = ""
-    scale: str | None = None
-    records: tuple[Record, ...] = ()
-    measurement: Measurement | None = None
-    p: float = 1.0
-    p_adjusted: float = 1.0
-    detectable: tuple[float | None, ...] = ()
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        return tuple(record.seed for record in self.records)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A claim with both verdicts."""
+    """A claim with what is said of it: ``present``, by the rules in force; ``mechanism``, the verdict of the
+    first edition's rule, recomputed; ``source_setting``, in the source's own setting."""
 
     claim: Claim
     mechanism: Judgement
     source_setting: Judgement
+    present: Present
 
 
-@dataclass
-class Results:
-    """Records and raw outcomes below ``path``, each file read once.
-
-    on_error: called with a RecordError instead of raising it; the chapter then counts as not measured.
-    """
-
-    path: Path
-    on_error: Callable[[RecordError], None] | None = None
-    _records: dict[tuple[str, str], list[Record]] = field(default_factory=dict)
-    _outcomes: dict[Path, dict[str, Array]] = field(default_factory=dict)
-
-    def records(self, scale: str, chapter: str) -> list[Record]:
-        """All seeds of a chapter at a scale, their outcomes readable."""
-        key = (scale, chapter)
-        if key not in self._records:
-            try:
-                found = read_records(self.path, scale, chapter)
-                for record in found:
-                    path = record_path(self.path, scale, chapter, record.seed)
-                    self._outcomes[path] = read_outcomes(path)
-            except RecordError as error:
-                if self.on_error is None:
-                    raise
-                self.on_error(error)
-                found = []
-            self._records[key] = found
-        return self._records[key]
-
-    def outcomes(self, record: Record) -> dict[str, Array]:
-        """The raw outcomes of a record that ``records`` returned."""
-        return self._outcomes[record_path(self.path, record.scale, record.chapter, record.seed)]
-
-    def measured(self, records: list[Record], compute: Callable[[], Measurement]) -> Measurement | None:
-        """``compute()``, its RecordError naming the folder; None when ``on_error`` took it."""
-        try:
-            return compute()
-        except RecordError as error:
-            folder = self.path / records[0].scale / records[0].chapter
-            named = RecordError(f"{folder}: {error}")
-            if self.on_error is None:
-                raise named from error
-            self.on_error(named)
-            return None
-
-
-def _chosen(claim: Claim, rule: Rule, results: Results) -> tuple[str | None, list[Record]]:
+def _chosen(claim: Claim, rule: Rule, results: Results, only: str | None) -> tuple[str | None, list[Record]]:
     """The scale that is judged and its records: the largest with all seeds, else the largest with any."""
     found: dict[str, list[Record]] = {}
+    later = {revision.hash for revision in claim.revisions}
     for scale in (*rule.scales, SMOKE):
-        measured = [r for r in results.records(scale, claim.chapter) if claim.id in r.rule_hashes]
+        if only not in (None, scale):
+            continue
+        records = results.records(scale, claim.chapter)
+        measured = [r for r in records if r.rule_hashes.get(claim.id, "") not in {"", *later}]
         if measured:
             found[scale] = [r for r in measured if r.seed < rule.seeds] or measured[:1]
     for scale in reversed(rule.scales):
@@ -126,11 +58,11 @@ def _chosen(claim: Claim, rule: Rule, results: Results) -> tuple[str | None, lis
     return None, []
 
 
-def _mechanism(claim: Claim, results: Results) -> Judgement:
+def _mechanism(claim: Claim, results: Results, only: str | None) -> Judgement:
     rule = claim.mechanism
     if rule is None:
         return Judgement(Verdict.NOT_MEASURED, f"only with the source's data: {claim.source_setting.needs}")
-    scale, records = _chosen(claim, rule, results)
+    scale, records = _chosen(claim, rule, results, only)
     if scale is None:
         return Judgement(Verdict.NOT_MEASURED)
     if reason := _rule_changed(claim, rule, records):
@@ -208,16 +140,21 @@ def _corrected(judgements: dict[str, Judgement]) -> dict[str, Judgement]:
 
 
 def ledger(
-    claims: Iterable[Claim], path: Path, on_error: Callable[[RecordError], None] | None = None
+    claims: Iterable[Claim],
+    path: Path,
+    on_error: Callable[[RecordError], None] | None = None,
+    scale: str | None = None,
 ) -> list[Row]:
-    """Both verdicts of every claim, from the results below ``path``.
+    """What is said of every claim, from the results below ``path``.
 
-    on_error: see ``Results``. Errors: RecordError for a file that cannot be read, or a record that lacks an
+    on_error: see ``Results``. scale: judge the records of this scale alone (default: of the largest scale
+    whose seeds are all there). Errors: RecordError for a file that cannot be read, or a record that lacks an
     outcome its rule reads.
     """
     claims, results = list(claims), Results(path, on_error)
-    mechanism = {claim.id: _mechanism(claim, results) for claim in claims}
+    mechanism = {claim.id: _mechanism(claim, results, scale) for claim in claims}
     source = {claim.id: _source_setting(claim, results) for claim in claims}
     mechanism |= _corrected({c.id: mechanism[c.id] for c in claims if c.mechanism is not None})
     source |= _corrected({c.id: source[c.id] for c in claims if c.source_setting.rule is not None})
-    return [Row(claim, mechanism[claim.id], source[claim.id]) for claim in claims]
+    now = corrected({c.id: present_of(c, mechanism[c.id], results, scale) for c in claims})
+    return [Row(claim, mechanism[claim.id], source[claim.id], now[claim.id]) for claim in claims]

@@ -197,7 +197,7 @@ def test_a_recorded_probe_is_judged_as_the_claim_about_real_models(
     outcomes = read_outcomes(path)
     assert outcomes["real/shuffle/rank"].shape == (2, 24) and outcomes["real/none/rank"].shape == (1, 24)
     assert not staleness([record], tmp_path / "results")
-    source = judged("shuffle", str(tmp_path)).source_setting
+    source = judged("shuffle", "paper", str(tmp_path)).source_setting
     assert source.measurement is not None and source.records == (record,)
     drop = (outcomes["real/shuffle/rank"] <= 1).mean() - (outcomes["real/none/rank"] <= 1).mean()
     interval = source.measurement.parts[0].interval

@@ -17,7 +17,7 @@ from tests.smoke import record_sets
 @pytest.mark.parametrize("record_set", record_sets())
 def test_every_record_set_has_an_experiment(record_set: str) -> None:
     experiment: Experiment = importlib.import_module(experiment_module(record_set))
-    assert experiment.CHAPTER == record_set
+    assert record_set == experiment.CHAPTER
     assert entry_point(record_set).endswith(":measure")
     assert {"smoke", "cpu", "gpu"} <= set(experiment.SCALES)
     for settings in experiment.SCALES.values():

@@ -17,9 +17,11 @@ from svitt.errors import ConfigError, RecordError
 from svitt.ledger import check as checking
 from svitt.ledger.claims import Claim, find_claim, load_claims, rule_hashes
 from svitt.ledger.evaluate_rule import evaluate, measure
-from svitt.ledger.format import command_text, detectable_text, effect_text, seeds_text
+from svitt.ledger.format import command_text, detectable_text, effect_text, instead_text, seeds_text
+from svitt.ledger.judgement import Judgement
 from svitt.ledger.rules import Contrast, Rule, Term
-from svitt.ledger.verdicts import Judgement, Row, Verdict, ledger
+from svitt.ledger.verdict_words import Verdict
+from svitt.ledger.verdicts import Row, ledger
 from svitt.records.code_hash import Code
 from svitt.records.code_list import code_path, write_code
 from svitt.records.record import make_record, write_record
@@ -318,6 +320,8 @@ def simple_claims(count: int, test: dict[str, Any], chapter: str = "02_x") -> li
                 "reported": None,
                 "chapter": f"{i:02d}_x",
                 "primary": "p",
+                "kind": "test",
+                "tested_here": "Whether x is what it should be.",
                 "rule": rule,
                 "source_setting": source,
             }
@@ -368,8 +372,8 @@ def test_inconclusive_says_what_could_have_been_seen(tmp_path: Path) -> None:
     sd = float(np.std([-0.05, 0.06, 0.01, -0.02, 0.03], ddof=1))
     found = TTestPower().solve_power(nobs=5, alpha=0.05, power=0.8) * sd  # a family of one
     assert judged.detectable[0] == pytest.approx(found, rel=1e-4)
-    expected = f"an effect beyond the margin of {100 * found:.1f} points"
-    assert detectable_text(judged) == f"could have seen {expected} (power 0.8)"
+    expected = f"an effect of {100 * found:.0f} points would have been found 8 times in 10"
+    assert detectable_text(judged) == expected
 
 
 @pytest.mark.parametrize(
@@ -481,7 +485,7 @@ def test_check_finds_missing_files(judged: Path) -> None:
     found = problems(judged)
     assert any("seed1.outcomes.json.gz has no record beside it" in text for text in found)
     assert any("seed1.json is missing, and verdicts.json rests on it" in text for text in found)
-    assert any("claim 'shuffle': verdicts.json says 'supported'" in text for text in found)
+    assert any("claim 'shuffle': verdicts.json says 'passed'" in text for text in found)
     (judged / "cpu" / CHAPTER / "seed3.outcomes.json.gz").unlink()
     assert any("seed3.outcomes.json.gz, the raw outcomes" in text for text in problems(judged))
 
@@ -528,10 +532,10 @@ def test_check_finds_a_changed_rule_and_suspends_its_verdict(judged: Path, tmp_p
 
 def test_check_finds_other_parameters_a_dirty_tree_and_a_wrong_snapshot(judged: Path) -> None:
     stored = json.loads((judged / "verdicts.json").read_text())
-    stored["claims"]["shuffle"]["mechanism"]["verdict"] = "contradicted"
+    stored["claims"]["shuffle"]["present"]["verdict"] = "failed"
     (judged / "verdicts.json").write_text(json.dumps(stored))
     [found] = problems(judged)
-    assert "verdicts.json says 'contradicted', the raw outcomes give 'supported'" in found
+    assert "verdicts.json says 'failed', the raw outcomes give 'passed'" in found
     write(judged, shuffle_outcomes(4), 4, parameters={"clips": 9})
     assert any("seed4.json has other parameters than seed 0" in text for text in problems(judged))
     (judged / "verdicts.json").unlink()
@@ -562,8 +566,8 @@ def test_the_command_prints_filters_and_checks(tmp_path: Path, capsys: pytest.Ca
     folder = ["--results", str(tmp_path)]
     assert main(["claims", *folder]) == 0
     out = capsys.readouterr().out
-    assert "27 of 27 claims" in out and out.count("mechanism         not measured") == 26
-    assert main(["claims", *folder, "--verdict", "supported", "--paper", "svitt"]) == 0
+    assert "27 of 27 claims" in out and out.count(" not measured\n") + out.count("not measured: only") == 26
+    assert main(["claims", *folder, "--verdict", "passed", "--paper", "svitt"]) == 0
     out = capsys.readouterr().out
     assert "1 of 27" in out and "svitt run 01_frame_shuffle --scale cpu --seeds 0-4" in out
     assert max(map(len, out.splitlines()[:-1])) <= 110
@@ -572,8 +576,8 @@ def test_the_command_prints_filters_and_checks(tmp_path: Path, capsys: pytest.Ca
     assert main(["claims", *folder, "--check"]) == 1
     err = capsys.readouterr().err
     assert "is stale: " in err and "svitt.experiments.ch01_frame_shuffle.experiment" in err
-    assert main(["claims", "--verdict", "suported"]) == 2
-    assert "did you mean 'supported'" in capsys.readouterr().err
+    assert main(["claims", "--verdict", "pased"]) == 2
+    assert "did you mean 'passed'" in capsys.readouterr().err
     assert main(["claims", "shufle"]) == 2
     assert main(["claims", "--results", str(tmp_path / "none")]) == 2
 
@@ -581,7 +585,13 @@ def test_the_command_prints_filters_and_checks(tmp_path: Path, capsys: pytest.Ca
 def test_words(tmp_path: Path) -> None:
     assert seeds_text([4, 0, 1, 2, 7]) == "0-2,4,7"
     claim = find_claim(CLAIMS, "ego-gain")
-    assert command_text(claim, ledger([claim], tmp_path)[0].mechanism) == (
-        "svitt run 08_svitt_ego --scale paper --seeds 0"
+    assert command_text(claim, ledger([claim], tmp_path)[0].mechanism) == ""
+    assert instead_text(claim).startswith("needs Ego4D")
+    planned = find_claim(CLAIMS, "ego-egonce")
+    assert command_text(planned, ledger([planned], tmp_path)[0].mechanism) == ""
+    assert instead_text(planned) == "planned: chapter 8"
+    written = find_claim(CLAIMS, "tradeoff")
+    assert command_text(written, ledger([written], tmp_path)[0].mechanism) == (
+        "svitt run 02_space_time_tradeoff --scale cpu --seeds 0-4"
     )
     assert claim.reported_text.startswith("SViTT-Ego 92.9/65.9; LaViLa-L 94.5/63.1")

@@ -59,8 +59,8 @@ def test_outcomes_have_the_shapes_that_the_rule_reads(tiny: ModuleType, out_dir:
     outcomes = base.recorded(tiny, "smoke", out_dir)[0].outcomes
     assert outcomes["mixed/none/rank"].shape == (1, 20) and outcomes["mixed/shuffle/flip"].shape == (2, 20)
     assert set(np.unique(outcomes["mixed/shuffle/flip"])) <= {0, 1}
-    row = judged("shuffle", out_dir)
-    assert verdict_text(row) == "shuffle: too small to judge"
+    row = judged("shuffle", "smoke", out_dir)
+    assert verdict_text(row) == "scale smoke, seed 0: shuffle: too small to judge"
     assert len(rule_table(row)) == 6
 
 

@@ -244,8 +244,8 @@ def test_the_rules_read_what_is_recorded(run: base.Recorded, out_dir: str) -> No
     for claim in ("node-inference", "foreground"):
         rule = find_claim(claims, claim).rule
         assert isinstance(rule, Rule) and rule.outcomes() <= set(run.outcomes), claim
-        row = judged(claim, out_dir)
-        assert verdict_text(row) == f"{claim}: too small to judge"
+        row = judged(claim, "smoke", out_dir)
+        assert verdict_text(row) == f"scale smoke, seed 0: {claim}: too small to judge"
         assert len(rule_table(row)) == 4
 
 

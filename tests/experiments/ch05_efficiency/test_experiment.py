@@ -78,8 +78,8 @@ def test_counts_are_the_same_for_every_seed_and_times_are_kept_run_by_run(runs: 
 
 def test_the_rules_read_what_is_recorded(out_dir: str) -> None:
     for claim, parts in (("efficiency", 1), ("context", 3)):
-        row = judged(claim, out_dir)
-        assert verdict_text(row).startswith(f"{claim}: too small to judge")
+        row = judged(claim, "smoke", out_dir)
+        assert verdict_text(row).startswith(f"scale smoke, seed 0: {claim}: too small to judge")
         assert len(rule_table(row)) == parts
 
 

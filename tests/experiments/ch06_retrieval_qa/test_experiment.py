@@ -105,7 +105,10 @@ def test_the_rules_read_what_is_recorded(run: base.Recorded, out_dir: str) -> No
     for claim in ("crossmodal-selection", "sparse-equals-dense"):
         rule = find_claim(claims, claim).rule
         assert isinstance(rule, Rule) and rule.outcomes() <= set(run.outcomes), claim
-        assert verdict_text(judged(claim, out_dir)) == f"{claim}: too small to judge"
+        assert (
+            verdict_text(judged(claim, "smoke", out_dir))
+            == f"scale smoke, seed 0: {claim}: too small to judge"
+        )
 
 
 def test_every_arm_is_measured_alike(run: base.Recorded) -> None:

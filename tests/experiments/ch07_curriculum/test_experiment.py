@@ -52,7 +52,10 @@ def test_the_rules_read_what_is_recorded(found: base.Recorded, out_dir: str) -> 
     for claim in ("expansion", "overfit"):
         rule = find_claim(claims, claim).rule
         assert isinstance(rule, Rule) and rule.outcomes() <= set(found.outcomes), claim
-        assert verdict_text(judged(claim, out_dir)) == f"{claim}: too small to judge"
+        assert (
+            verdict_text(judged(claim, "smoke", out_dir))
+            == f"scale smoke, seed 0: {claim}: too small to judge"
+        )
 
 
 def test_every_cell_is_measured(found: base.Recorded) -> None:

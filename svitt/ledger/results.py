@@ -1,0 +1,60 @@
+"""The records and raw outcomes that verdicts rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from svitt.errors import RecordError
+from svitt.records.arrays import Array
+from svitt.records.record import Record, read_outcomes, read_records, record_path
+
+M = TypeVar("M")
+
+
+@dataclass
+class Results:
+    """Records and raw outcomes below ``path``, each file read once.
+
+    on_error: called with a RecordError instead of raising it; the chapter then counts as not measured.
+    """
+
+    path: Path
+    on_error: Callable[[RecordError], None] | None = None
+    _records: dict[tuple[str, str], list[Record]] = field(default_factory=dict)
+    _outcomes: dict[Path, dict[str, Array]] = field(default_factory=dict)
+
+    def records(self, scale: str, chapter: str) -> list[Record]:
+        """All seeds of a chapter at a scale, their outcomes readable."""
+        key = (scale, chapter)
+        if key not in self._records:
+            try:
+                found = read_records(self.path, scale, chapter)
+                for record in found:
+                    path = record_path(self.path, scale, chapter, record.seed)
+                    self._outcomes[path] = read_outcomes(path)
+            except RecordError as error:
+                if self.on_error is None:
+                    raise
+                self.on_error(error)
+                found = []
+            self._records[key] = found
+        return self._records[key]
+
+    def outcomes(self, record: Record) -> dict[str, Array]:
+        """The raw outcomes of a record that ``records`` returned."""
+        return self._outcomes[record_path(self.path, record.scale, record.chapter, record.seed)]
+
+    def measured(self, records: list[Record], compute: Callable[[], M]) -> M | None:
+        """``compute()``, its RecordError naming the folder; None when ``on_error`` took it."""
+        try:
+            return compute()
+        except RecordError as error:
+            folder = self.path / records[0].scale / records[0].chapter
+            named = RecordError(f"{folder}: {error}")
+            if self.on_error is None:
+                raise named from error
+            self.on_error(named)
+            return None

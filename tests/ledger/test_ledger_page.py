@@ -125,7 +125,7 @@ def test_results_give_verdicts_a_plot_provenance_and_staleness(site: Site) -> No
     assert row is not None and {"paper-blog", "verdict-counted"} <= set(row["class"])
     for text in (
         "6-7x",
-        "not at 16 frames (2.00)",
+        "not at 8 and 16 frames (1.67 to 2.00)",
         "first edition contradicted",
         "scale cpu, seeds 0-2",
         "svitt run 05_efficiency --scale cpu --seeds 0-2",
@@ -137,7 +137,7 @@ def test_results_give_verdicts_a_plot_provenance_and_staleness(site: Site) -> No
     assert names == ["efficiency", "context 1/3", "context 2/3", "context 3/3"]
     assert page.select_one('svg a[href="#claim-context"]') is not None
     box = site.page(CHAPTER).select_one(".claim-box.verdict-counted")
-    assert box is not None and "Tested here" in box.text and "not at 16 frames (2.00)" in box.text
+    assert box is not None and "Tested here" in box.text and "not at 8 and 16 frames (1.67 to 2.00)" in box.text
     table = site.page("reproduce").select_one("table.run-table")
     assert table is not None and "300" in table.text and "torch" in table.text
 
@@ -206,7 +206,7 @@ def test_the_filter_works_in_the_static_page(site: Site) -> None:
         page.goto((site.root / "html" / "ledger.html").as_uri())
         rows = page.locator("tr.ledger-row:visible")
         assert rows.count() == 27
-        page.select_option("select[data-filter=verdict]", "verdict-contradicted")
+        page.select_option("select[data-filter=verdict]", "verdict-counted")
         assert rows.count() == 2 and page.inner_text("form output") == "2 of 27 claims"
         page.select_option("select[data-filter=paper]", "paper-tubes")
         assert rows.count() == 0

@@ -265,7 +265,7 @@ def test_a_revision_without_instrument_or_with_a_seed_twice_is_refused() -> None
 
 @pytest.mark.parametrize("clustered", [False, True])
 def test_simulated_nulls_and_effects_come_out_at_the_stated_rates(clustered: bool) -> None:
-    """Whole verdicts of a family of eight claims, half of them true; seeds that fail move to another cluster."""
+    """Whole verdicts of a family of eight claims, half of them true; some seeds move to another cluster."""
     rng = np.random.default_rng(7)
     claims = [claim({"kind": "superiority"}, n) for n in range(8)]
     records: list[Any] = [type("R", (), {"seed": seed})() for seed in SEEDS]

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from svitt.config import EdgeSparsity, NodeSparsity
 from svitt.errors import ConfigError
+from svitt.layers.edges import EdgeSparsity
+from svitt.layers.token_pruning import NodeSparsity
 from svitt.profiling.benchmark import Clock, machine, threads
 from svitt.profiling.cases import BenchSettings
 from svitt.profiling.sparse_bench import ATTENTIONS, ENCODERS, PHASES, bench_attention, bench_encoder

@@ -13,11 +13,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from svitt.commands.verify_text import text_outputs
-from svitt.config import EdgeSparsity, NodeSparsity, VideoEncoderConfig
 from svitt.errors import CheckpointError, ConfigError
-from svitt.layers.edges import EdgePattern
+from svitt.layers.edges import EdgePattern, EdgeSparsity
+from svitt.layers.token_pruning import NodeSparsity
 from svitt.models.checkpoints.image_models import load_encoder
-from svitt.models.video_encoder import VideoEncoder
+from svitt.models.video_encoder import VideoEncoder, VideoEncoderConfig
 
 TOLERANCE = 1e-5
 SIZES = ("frames", "image_size", "patch_size", "dim", "heads", "layers", "mlp_dim")

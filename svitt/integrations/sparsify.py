@@ -19,9 +19,9 @@ import torch
 from timm.models import beit, vision_transformer
 from torch import Tensor, nn
 
-from svitt.config import NodeSparsity, Selection, require
+from svitt.config import require
 from svitt.errors import ConfigError
-from svitt.layers.token_pruning import keep_top_tokens
+from svitt.layers.token_pruning import NodeSparsity, Selection, keep_top_tokens
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -11,7 +11,47 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from svitt.config import EdgeSparsity, require
+from svitt.config import require
+
+
+@dataclass(frozen=True)
+class EdgeSparsity:
+    """Which key blocks a query block attends to, besides CLS (SViTT section 3.2).
+
+    num_local_blocks: odd window of blocks around the query block; 0 leaves it out (a control).
+    num_random_blocks: further blocks, drawn without repetition.
+    block_size: tokens a block.
+    redraw: draw the random blocks anew at every layer and training step (evaluation stays fixed).
+    attend_padding: reproduce the release, which attends to the zero padding of a last short block.
+    neighbourhood: (frames, rows, columns) of a space-time block, whose product is block_size; None
+        groups the tokens in sequence order.
+    seed: of the fixed patterns (one for every layer and number of blocks).
+    """
+
+    num_local_blocks: int = 1
+    num_random_blocks: int = 3
+    block_size: int = 56
+    redraw: bool = False
+    attend_padding: bool = False
+    neighbourhood: tuple[int, int, int] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        n = self.num_local_blocks
+        odd = isinstance(n, int) and (n == 0 or (n >= 1 and n % 2 == 1))
+        require(odd, "num_local_blocks", n, "odd integers from 1, or 0 for none")
+        n = self.num_random_blocks
+        require(isinstance(n, int) and n >= 0, "num_random_blocks", n, "integers from 0")
+        n = self.block_size
+        require(isinstance(n, int) and n >= 1, "block_size", n, "integers from 1")
+        if self.neighbourhood is not None:
+            t, h, w = self.neighbourhood
+            require(
+                min(t, h, w) >= 1 and t * h * w == self.block_size,
+                "neighbourhood",
+                self.neighbourhood,
+                f"three positive integers whose product is block_size = {self.block_size}",
+            )
 
 
 def num_blocks(num_tokens: int, block_size: int) -> int:

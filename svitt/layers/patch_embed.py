@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
-from svitt.config import Stem
+Stem = Literal["patch", "conv"]
 
 
 class PatchEmbed(nn.Module):

@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 import math
+import typing
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from svitt.config import require
+
+Selection = Literal["cls", "random", "lowest", "oracle"]
+
+
+@dataclass(frozen=True)
+class NodeSparsity:
+    """Which video tokens survive (SViTT section 3.3).
+
+    keep_rate: share of the patch tokens kept at each pruning layer, ceil(rate x tokens).
+    prune_layers: layers (from 0) after which tokens are pruned.
+    selection: by CLS attention, at random, lowest attention first, or by a given oracle mask.
+    seed: of a random selection for which the caller gives no generator.
+    """
+
+    keep_rate: float = 0.7
+    prune_layers: tuple[int, ...] = (3, 6, 9)
+    selection: Selection = "cls"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(0 < self.keep_rate <= 1, "keep_rate", self.keep_rate, "0 < keep_rate <= 1")
+        require(
+            all(isinstance(n, int) and n >= 0 for n in self.prune_layers),
+            "prune_layers",
+            self.prune_layers,
+            "layer numbers from 0",
+        )
+        known = typing.get_args(Selection)
+        require(self.selection in known, "selection", self.selection, ", ".join(known))
 
 
 def num_kept(num_tokens: int, keep_rate: float) -> int:

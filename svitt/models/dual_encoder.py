@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from svitt.config import TextConfig, VideoEncoderConfig, require
-from svitt.models.text_encoder import TextEncoder
-from svitt.models.video_encoder import VideoEncoder
+from svitt.config import require
+from svitt.models.text_encoder import TextConfig, TextEncoder
+from svitt.models.video_encoder import VideoEncoder, VideoEncoderConfig
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import typing
 from dataclasses import dataclass
 from typing import Literal
 
-from svitt.config import VideoEncoderConfig, require
+from svitt.config import require
+from svitt.models.video_encoder import VideoEncoderConfig
 
 CrossModalSelection = Literal["text_cls", "text_mean", "random", "lowest"]
 

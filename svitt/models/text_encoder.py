@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from svitt.config import TextConfig
+from svitt.config import require
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Sizes of the BERT text encoder (transformers' BertModel). init_std: of its initial weights."""
+
+    vocab_size: int
+    width: int = 64
+    depth: int = 1
+    num_heads: int = 2
+    mlp_ratio: float = 2.0
+    max_length: int = 16
+    init_std: float = 0.125
+
+    def __post_init__(self) -> None:
+        require(self.init_std > 0, "init_std", self.init_std, "numbers above 0")
+        for name in ("vocab_size", "width", "depth", "num_heads", "max_length"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "integers from 1")
+        require(
+            self.width % self.num_heads == 0, "width", self.width, f"multiples of num_heads {self.num_heads}"
+        )
 
 
 class TextEncoder(nn.Module):

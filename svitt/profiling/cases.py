@@ -18,11 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from svitt.config import EdgeSparsity, NodeSparsity, VideoEncoderConfig, nearest, require
+from svitt.config import nearest, require
 from svitt.layers.attention import dense_attention
 from svitt.layers.edge_sparse_attention import edge_attention
-from svitt.layers.edges import EdgePattern, fixed_edges
+from svitt.layers.edges import EdgePattern, EdgeSparsity, fixed_edges
 from svitt.layers.relative_position import RelativePosition, code_offset, position_codes, table_rows
+from svitt.layers.token_pruning import NodeSparsity
+from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.profiling.benchmark import Clock
 
 AttentionKind = Literal["dense", "dense_bias", "edges", "flex"]

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from svitt.config import EdgeSparsity, VideoEncoderConfig, require
-from svitt.layers.edges import num_blocks
+from svitt.config import require
+from svitt.layers.edges import EdgeSparsity, num_blocks
 from svitt.layers.token_pruning import num_kept
+from svitt.models.video_encoder import VideoEncoderConfig
 
 # Backward over forward. A linear map has two gradients, of input and weight. Fused dense attention and the
 # edge-sparse kernel recompute the scores: five products for the forward's two. The patch embedding's

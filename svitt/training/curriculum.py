@@ -14,9 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from svitt.config import EdgeSparsity, NodeSparsity, TrainConfig, VideoEncoderConfig, require
+from svitt.config import require
 from svitt.errors import ConfigError
+from svitt.layers.edges import EdgeSparsity
 from svitt.layers.relative_position import Grid, resize_embedding, resize_table
+from svitt.layers.token_pruning import NodeSparsity
+from svitt.models.video_encoder import VideoEncoderConfig
+from svitt.training.trainer import TrainConfig
 
 Schedule = Literal["rewarmed", "continued"]
 Carry = Literal["linear", "nearest"]

@@ -10,10 +10,11 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from svitt.config import TrainConfig, VideoEncoderConfig, to_dict
+from svitt.config import to_dict
 from svitt.errors import CheckpointError
+from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.training.curriculum import Curriculum, Stage, carried
-from svitt.training.trainer import Batch, train
+from svitt.training.trainer import Batch, TrainConfig, train
 
 DESCRIPTION, WEIGHTS = "stage.json", "model.safetensors"
 

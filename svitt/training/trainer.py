@@ -10,16 +10,45 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from svitt.config import TrainConfig
+from svitt.config import require
 from svitt.training import checkpoint
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run.
+
+    learning_rate: peak of a linear warm-up followed by a cosine to ``final_rate`` x peak.
+    checkpoint_every: steps between checkpoints from which a killed run goes on.
+    """
+
+    steps: int
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.02
+    warmup_steps: int = 100
+    final_rate: float = 0.0
+    clip_norm: float = 1.0
+    checkpoint_every: int = 100
+    mixed_precision: Literal["no", "bf16"] = "no"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "checkpoint_every"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "integers from 1")
+        require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "integers from 0")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        require(self.mixed_precision in ("no", "bf16"), "mixed_precision", self.mixed_precision, "no, bf16")
+
 
 Batch = Mapping[str, Any]
 LOG = "log.jsonl"

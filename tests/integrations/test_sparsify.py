@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import svitt
-from svitt.config import NodeSparsity
 from svitt.errors import ConfigError
+from svitt.layers.token_pruning import NodeSparsity
 from svitt.models.checkpoints.image_models import encoder_like
 
 NAMES = ["vit_tiny_patch16_224", "deit_tiny_patch16_224", "beit_base_patch16_224"]

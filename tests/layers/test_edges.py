@@ -7,10 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svitt.config import EdgeSparsity, NodeSparsity, from_dict
+from svitt.config import from_dict
 from svitt.errors import ConfigError
 from svitt.layers.edges import (
     EdgePattern,
+    EdgeSparsity,
     draw_blocks,
     draw_edges,
     fixed_edges,
@@ -18,6 +19,7 @@ from svitt.layers.edges import (
     neighbourhood_order,
     num_blocks,
 )
+from svitt.layers.token_pruning import NodeSparsity
 
 
 def generator(seed: int) -> torch.Generator:

@@ -137,7 +137,9 @@ def test_results_give_verdicts_a_plot_provenance_and_staleness(site: Site) -> No
     assert names == ["efficiency", "context 1/3", "context 2/3", "context 3/3"]
     assert page.select_one('svg a[href="#claim-context"]') is not None
     box = site.page(CHAPTER).select_one(".claim-box.verdict-counted")
-    assert box is not None and "Tested here" in box.text and "not at 8 and 16 frames (1.67 to 2.00)" in box.text
+    assert (
+        box is not None and "Tested here" in box.text and "not at 8 and 16 frames (1.67 to 2.00)" in box.text
+    )
     table = site.page("reproduce").select_one("table.run-table")
     assert table is not None and "300" in table.text and "torch" in table.text
 

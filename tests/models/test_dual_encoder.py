@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from svitt.config import TextConfig, VideoEncoderConfig
 from svitt.errors import ConfigError
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
+from svitt.models.text_encoder import TextConfig
+from svitt.models.video_encoder import VideoEncoderConfig
 
 SIZES = {
     "image_size": 16, "patch_size": 8, "width": 16, "depth": 2, "num_heads": 2, "stem": "conv",

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from svitt.config import EdgeSparsity, NodeSparsity, VideoEncoderConfig
 from svitt.errors import ConfigError
-from svitt.layers.edges import fixed_edges
+from svitt.layers.edges import EdgeSparsity, fixed_edges
+from svitt.layers.token_pruning import NodeSparsity
 from svitt.models.masked_attention import MaskedAttention, edge_density, masked_parameters, with_masks
-from svitt.models.video_encoder import VideoEncoder
+from svitt.models.video_encoder import VideoEncoder, VideoEncoderConfig
 
 CONFIG = VideoEncoderConfig(image_size=16, patch_size=4, num_frames=2, width=16, depth=2, num_heads=2)
 TOKENS = 32

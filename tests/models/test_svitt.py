@@ -12,15 +12,18 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
 
-from svitt.config import EdgeSparsity, NodeSparsity, TextConfig, VideoEncoderConfig
 from svitt.data.text import build_tokenizer, encode
 from svitt.errors import CheckpointError, ConfigError
+from svitt.layers.edges import EdgeSparsity
+from svitt.layers.token_pruning import NodeSparsity
 from svitt.models.checkpoints.bert import from_release, load_bert, load_release, to_release
 from svitt.models.checkpoints.io import load_model, save_model
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
 from svitt.models.heads import matching_score
 from svitt.models.svitt import SViTT
 from svitt.models.svitt_config import CrossModalPruning, FusionTextConfig, SViTTConfig
+from svitt.models.text_encoder import TextConfig
+from svitt.models.video_encoder import VideoEncoderConfig
 
 VIDEO = VideoEncoderConfig(
     image_size=16, patch_size=8, num_frames=2, width=16, depth=2, num_heads=2, mlp_ratio=2.0, norm_eps=1e-6,

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from svitt.config import EdgeSparsity, NodeSparsity, VideoEncoderConfig, from_dict, to_dict
+from svitt.config import from_dict, to_dict
 from svitt.errors import ConfigError
-from svitt.layers.edges import full_edges
-from svitt.models.video_encoder import VideoEncoder
+from svitt.layers.edges import EdgeSparsity, full_edges
+from svitt.layers.token_pruning import NodeSparsity
+from svitt.models.video_encoder import VideoEncoder, VideoEncoderConfig
 
 TINY = VideoEncoderConfig(
     image_size=16, patch_size=4, num_frames=3, width=16, depth=3, num_heads=2, mlp_ratio=2, init_std=0.3

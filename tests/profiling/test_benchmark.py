@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from svitt.cli import main
-from svitt.config import EdgeSparsity
 from svitt.errors import ConfigError
 from svitt.layers.edge_sparse_attention import attention_flops, edge_attention
-from svitt.layers.edges import fixed_edges, full_edges
+from svitt.layers.edges import EdgeSparsity, fixed_edges, full_edges
 from svitt.profiling.benchmark import Timing, interleave, machine, matmul_peak, threads
 from svitt.profiling.cases import BenchSettings
 from svitt.profiling.sparse_bench import bench_attention, bench_encoder

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from svitt.config import EdgeSparsity, NodeSparsity
 from svitt.errors import ConfigError
-from svitt.layers.edges import full_edges
+from svitt.layers.edges import EdgeSparsity, full_edges
+from svitt.layers.token_pruning import NodeSparsity
 from svitt.profiling.benchmark import threads
 from svitt.profiling.cases import (
     BenchSettings,

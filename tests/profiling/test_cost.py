@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from svitt.config import EdgeSparsity, NodeSparsity, VideoEncoderConfig
 from svitt.errors import ConfigError
-from svitt.layers.edges import fixed_edges
-from svitt.models.video_encoder import VideoEncoder
+from svitt.layers.edges import EdgeSparsity, fixed_edges
+from svitt.layers.token_pruning import NodeSparsity
+from svitt.models.video_encoder import VideoEncoder, VideoEncoderConfig
 from svitt.profiling.benchmark import threads
 from svitt.profiling.cost import attention_cost, computed_keys, encoder_cost
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from svitt.config import EdgeSparsity
 from svitt.errors import ConfigError, ProfilingError
+from svitt.layers.edges import EdgeSparsity
 from svitt.profiling.cases import BenchSettings, fresh_attention
 from svitt.profiling.memory import Memory, peak_memory
 

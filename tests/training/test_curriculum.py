@@ -8,10 +8,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from svitt.config import EdgeSparsity, NodeSparsity, TrainConfig, VideoEncoderConfig
 from svitt.errors import ConfigError
 from svitt.experiments.shared.tiny_models import tiny_video_config
-from svitt.models.video_encoder import VideoEncoder
+from svitt.layers.edges import EdgeSparsity
+from svitt.layers.token_pruning import NodeSparsity
+from svitt.models.video_encoder import VideoEncoder, VideoEncoderConfig
 from svitt.profiling.cost import encoder_cost
 from svitt.training.curriculum import (
     Curriculum,
@@ -20,7 +21,7 @@ from svitt.training.curriculum import (
     direct,
     temporal_sparse_expansion,
 )
-from svitt.training.trainer import learning_rate_factor
+from svitt.training.trainer import TrainConfig, learning_rate_factor
 
 BASE = tiny_video_config(4)
 RELATIVE = VideoEncoderConfig(16, 8, 4, 16, 2, 2, position="relative_3d", layer_scale=None)

@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from svitt.config import EdgeSparsity, TrainConfig, VideoEncoderConfig
 from svitt.errors import CheckpointError
-from svitt.models.video_encoder import VideoEncoder
+from svitt.layers.edges import EdgeSparsity
+from svitt.models.video_encoder import VideoEncoder, VideoEncoderConfig
 from svitt.training.curriculum import Curriculum, Stage, temporal_sparse_expansion
 from svitt.training.curriculum_run import stage_folder, train_stages
+from svitt.training.trainer import TrainConfig
 
 BASE = VideoEncoderConfig(8, 4, 2, 8, 2, 2, stem="patch", position="absolute", layer_scale=None)
 GROWING = temporal_sparse_expansion(

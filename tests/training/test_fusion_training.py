@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import torch
 
-from svitt.config import VideoEncoderConfig
 from svitt.models.svitt import SViTT
 from svitt.models.svitt_config import CrossModalPruning, FusionTextConfig, SViTTConfig
+from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.training.fusion_training import MaskedWords, answer_loss, pretraining_losses
 
 CONFIG = SViTTConfig(

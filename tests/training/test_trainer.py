@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from svitt.config import TrainConfig
 from svitt.errors import CheckpointError, ConfigError
 from svitt.training.checkpoint import newest
-from svitt.training.trainer import TrainingLog, learning_rate_factor, train
+from svitt.training.trainer import TrainConfig, TrainingLog, learning_rate_factor, train
 
 CONFIG = TrainConfig(steps=40, warmup_steps=5, checkpoint_every=10)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from svitt.config import TextConfig, from_dict
+from svitt.config import from_dict
 from svitt.data.video.sampling import sample_indices
 from svitt.data.worlds.shapes.grammar import VERBS, Scene
 from svitt.data.worlds.shapes.scene import clip_parameters
@@ -28,6 +28,7 @@ from svitt.experiments.shared.frame_sampling import (
 from svitt.experiments.shared.one_object_model import ARMS, Settings, world_spec
 from svitt.experiments.shared.tiny_models import tiny_video_config
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
+from svitt.models.text_encoder import TextConfig
 
 
 def sample_clip(seed: int, verb: str = "moves left") -> tuple[Frames, Scene]:

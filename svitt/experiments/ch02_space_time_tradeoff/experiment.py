@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 
-from svitt.config import TrainConfig, VideoEncoderConfig, to_dict
+from svitt.config import to_dict
 from svitt.data.text import build_tokenizer
 from svitt.data.worlds.shapes.events import event_caption, shown, vocabulary
 from svitt.data.worlds.shapes.grammar import SHAPES
@@ -43,12 +43,13 @@ from svitt.experiments.shared.tiny_models import (
     world_data,
 )
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
+from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.profiling.cost import encoder_cost
 from svitt.records.code_hash import code_hash
 from svitt.records.run_store import RunStore
 from svitt.records.workspace import Workspace
 from svitt.training.contrastive import contrastive_loss
-from svitt.training.trainer import train
+from svitt.training.trainer import TrainConfig, train
 
 __all__ = ["CHAPTER", "SCALES", "TIMED", "Settings", "measure"]
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from svitt.config import Selection
 from svitt.data.worlds.shapes.world import Split
 from svitt.evaluation.frame_order import ProbeOutcome, ProbeTexts
 from svitt.experiments.base import Measurement
@@ -33,6 +32,7 @@ from svitt.experiments.ch04_node_sparsity.foreground import foreground, with_clu
 from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, Bench, Encoded, Found, tokens_left
 from svitt.experiments.shared import frame_sampling, one_object_model
 from svitt.experiments.shared.tiny_models import world_data
+from svitt.layers.token_pruning import Selection
 from svitt.records.workspace import Workspace
 
 CHAPTER = "04_node_sparsity"

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from svitt.config import Selection
 from svitt.data.worlds.shapes.world import WorldSpec
 from svitt.evaluation.frame_order import ProbeTexts
 from svitt.evaluation.metrics import choose
@@ -24,6 +23,7 @@ from svitt.experiments.ch04_node_sparsity.clips import (
     twin_clips,
 )
 from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, Bench, Found, encode, pruned, tokens_left
+from svitt.layers.token_pruning import Selection
 from svitt.models.dual_encoder import DualEncoder
 
 

@@ -11,11 +11,10 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from svitt.config import NodeSparsity, Selection
 from svitt.data.transforms import normalise
 from svitt.evaluation.frame_order import ProbeOutcome, ProbeTexts, score_order
 from svitt.experiments.ch04_node_sparsity.clips import Floats, Frames, Grid, perfect_scores
-from svitt.layers.token_pruning import num_kept
+from svitt.layers.token_pruning import NodeSparsity, Selection, num_kept
 from svitt.models.dual_encoder import DualEncoder
 
 RULE_RATE = 0.5  # kept at each pruning layer

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from svitt.config import NodeSparsity, Selection, TextConfig, from_dict
+from svitt.config import from_dict
 from svitt.data.datasets import downscale
 from svitt.data.worlds.shapes.grammar import VERBS, Scene
 from svitt.evaluation.metrics import recall_at
@@ -21,7 +21,9 @@ from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, tokens_left
 from svitt.experiments.shared.frame_sampling import NUM_FRAMES, as_tensor, decoded_clip, shown_indices
 from svitt.experiments.shared.one_object_model import world_spec
 from svitt.experiments.shared.tiny_models import tiny_video_config
+from svitt.layers.token_pruning import NodeSparsity, Selection
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
+from svitt.models.text_encoder import TextConfig
 from svitt.models.video_encoder import VideoFeatures
 
 Frames = npt.NDArray[np.uint8]

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from svitt.config import Selection
 from svitt.data.worlds.shapes.world import Split, WorldSpec
 from svitt.experiments.base import Measurement
 from svitt.experiments.ch04_node_sparsity.clips import (
@@ -38,6 +37,7 @@ from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.two_object_scores import EmbeddedTexts, HarderTexts, embed, score
 from svitt.experiments.shared.two_object_world import harder_data, trained_harder
+from svitt.layers.token_pruning import Selection
 from svitt.records.workspace import Workspace
 
 CHAPTER = "04_node_sparsity_movers"

@@ -8,10 +8,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from svitt.config import EdgeSparsity, VideoEncoderConfig
 from svitt.experiments.ch05_efficiency.experiment import COUNTED_ARMS, counted_attention, counted_cost
 from svitt.layers.attention import SelfAttention
-from svitt.models.video_encoder import VideoEncoder
+from svitt.layers.edges import EdgeSparsity
+from svitt.models.video_encoder import VideoEncoder, VideoEncoderConfig
 from svitt.profiling.cases import EncoderKind
 
 ARM_NAMES = {

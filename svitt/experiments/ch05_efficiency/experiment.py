@@ -23,8 +23,10 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from svitt.config import EdgeSparsity, NodeSparsity, VideoEncoderConfig
 from svitt.experiments.base import Measurement
+from svitt.layers.edges import EdgeSparsity
+from svitt.layers.token_pruning import NodeSparsity
+from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.profiling.benchmark import Clock, interleave, matmul_peak, threads
 from svitt.profiling.cases import (
     AttentionKind,

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
-from svitt.config import TrainConfig, to_dict
+from svitt.config import to_dict
 from svitt.data.worlds.shapes.world import Split, WorldSpec
 from svitt.experiments.ch06_retrieval_qa.training import TrainedArm, training_flops
 from svitt.experiments.shared.frame_sampling import shown_indices
@@ -25,7 +25,7 @@ from svitt.records.code_hash import code_hash
 from svitt.records.run_store import RunStore
 from svitt.records.workspace import Workspace
 from svitt.training.hard_negatives import CaptionedClips, StagedBatches, staged_loss
-from svitt.training.trainer import train
+from svitt.training.trainer import TrainConfig, train
 
 Clips = npt.NDArray[np.uint8]
 Arrays = dict[str, npt.NDArray[Any]]

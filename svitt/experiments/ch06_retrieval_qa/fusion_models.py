@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from svitt.config import TrainConfig, require, to_dict
+from svitt.config import require, to_dict
 from svitt.data.text import encode
 from svitt.data.worlds.shapes.questions import KINDS
 from svitt.data.worlds.shapes.questions import answers as all_answers
@@ -33,7 +33,7 @@ from svitt.models.svitt_config import FusionTextConfig, SViTTConfig
 from svitt.records.code_hash import code_hash
 from svitt.records.run_store import RunStore
 from svitt.records.workspace import Workspace
-from svitt.training.trainer import train
+from svitt.training.trainer import TrainConfig, train
 
 ANSWER_LENGTH = 4  # [CLS] red ring [SEP]
 

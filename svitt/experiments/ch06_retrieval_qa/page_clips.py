@@ -10,7 +10,6 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from svitt.config import VideoEncoderConfig
 from svitt.data.datasets import downscale
 from svitt.data.text import encode
 from svitt.data.transforms import normalise, sample_frames
@@ -25,6 +24,7 @@ from svitt.experiments.shared.tiny_models import tiny_video_config
 from svitt.experiments.shared.two_object_world import MAX_LENGTH, HarderSettings, two_movers, video_config
 from svitt.models.svitt import SViTT
 from svitt.models.svitt_config import FusionTextConfig, SViTTConfig
+from svitt.models.video_encoder import VideoEncoderConfig
 
 Clips = npt.NDArray[np.uint8]
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from svitt.config import EdgeSparsity, NodeSparsity, TrainConfig, to_dict
+from svitt.config import to_dict
 from svitt.experiments.shared.tiny_models import WEIGHTS, load_weights
 from svitt.experiments.shared.two_object_world import (
     MAX_LENGTH,
@@ -28,13 +28,15 @@ from svitt.experiments.shared.two_object_world import (
     model_config,
     video_config,
 )
+from svitt.layers.edges import EdgeSparsity
+from svitt.layers.token_pruning import NodeSparsity
 from svitt.models.dual_encoder import DualEncoder
 from svitt.profiling.cost import encoder_cost
 from svitt.records.code_hash import code_hash
 from svitt.records.run_store import RunStore
 from svitt.records.workspace import Workspace
 from svitt.training.hard_negatives import StagedBatches, staged_loss
-from svitt.training.trainer import train
+from svitt.training.trainer import TrainConfig, train
 
 # Arm -> (sparse edges, sparse nodes).
 ARMS: Mapping[str, tuple[bool, bool]] = {

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import nn
 
-from svitt.config import TextConfig, TrainConfig, VideoEncoderConfig, to_dict
+from svitt.config import to_dict
 from svitt.data.text import build_tokenizer
 from svitt.data.worlds.shapes.events import Event, event_caption, shown, vocabulary
 from svitt.experiments.ch07_curriculum.settings import Settings
@@ -22,6 +22,8 @@ from svitt.experiments.shared.event_world import events_of, events_spec, right_e
 from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.tiny_models import WEIGHTS, WorldData, load_weights, world_data
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
+from svitt.models.text_encoder import TextConfig
+from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.profiling.cost import encoder_cost
 from svitt.records.code_hash import code_hash
 from svitt.records.run_store import RunStore
@@ -29,7 +31,7 @@ from svitt.records.workspace import Workspace
 from svitt.training.contrastive import contrastive_loss
 from svitt.training.curriculum import Curriculum, Stage
 from svitt.training.curriculum_run import stage_folder, train_stages
-from svitt.training.trainer import LOG, Batch, TrainingLog
+from svitt.training.trainer import LOG, Batch, TrainConfig, TrainingLog
 
 
 def step_flops(config: VideoEncoderConfig, batch_size: int) -> int:

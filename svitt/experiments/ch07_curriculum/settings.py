@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from svitt.config import EdgeSparsity, VideoEncoderConfig
 from svitt.experiments.shared.space_time_settings import Settings as Events
 from svitt.experiments.shared.tiny_models import tiny_video_config
+from svitt.layers.edges import EdgeSparsity
+from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.training.curriculum import Carry, Curriculum, Schedule, Stage, StepFlops, direct
 
 # How a training gets to its final length and sparsity: at once; both grow in stages; only the clips grow,

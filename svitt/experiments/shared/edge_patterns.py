@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from svitt.config import EdgeSparsity, require
-from svitt.layers.edges import fixed_edges, neighbourhood_order
+from svitt.config import require
+from svitt.layers.edges import EdgeSparsity, fixed_edges, neighbourhood_order
 
 Grid = tuple[int, int, int]
 

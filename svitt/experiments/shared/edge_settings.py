@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from svitt.config import EdgeSparsity
 from svitt.experiments.shared.two_object_world import (
     HarderSettings,
 )
+from svitt.layers.edges import EdgeSparsity
 from svitt.profiling.benchmark import Clock
 
 

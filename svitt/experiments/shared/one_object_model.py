@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from svitt.config import TrainConfig
 from svitt.data.worlds.shapes.grammar import REVERSED_VERB, VERBS
 from svitt.data.worlds.shapes.world import Split, WorldSpec
 from svitt.evaluation.frame_order import ProbeTexts
@@ -21,6 +20,7 @@ from svitt.experiments.shared.tiny_models import (
 )
 from svitt.models.dual_encoder import DualEncoder
 from svitt.records.workspace import Workspace
+from svitt.training.trainer import TrainConfig
 
 
 @dataclass(frozen=True)

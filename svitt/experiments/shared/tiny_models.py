@@ -17,18 +17,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from svitt.config import TextConfig, TrainConfig, VideoEncoderConfig, to_dict
+from svitt.config import to_dict
 from svitt.data.datasets import ClipCache, open_cache
 from svitt.data.text import build_tokenizer, encode
 from svitt.data.transforms import normalise
 from svitt.data.worlds.shapes.grammar import vocabulary
 from svitt.data.worlds.shapes.world import World, WorldSpec, make_world
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
+from svitt.models.text_encoder import TextConfig
+from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.records.code_hash import code_hash
 from svitt.records.run_store import RunStore
 from svitt.records.workspace import Workspace
 from svitt.training.contrastive import ContrastiveBatches, contrastive_loss
-from svitt.training.trainer import train
+from svitt.training.trainer import TrainConfig, train
 
 WEIGHTS = "model.safetensors"
 

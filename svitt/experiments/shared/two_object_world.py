@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
-from svitt.config import TextConfig, TrainConfig, VideoEncoderConfig, to_dict
+from svitt.config import to_dict
 from svitt.data.text import build_tokenizer
 from svitt.data.worlds.shapes.grammar import REVERSED_VERB, Scene
 from svitt.data.worlds.shapes.relations import (
@@ -40,11 +40,13 @@ from svitt.experiments.shared.tiny_models import (
 )
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
 from svitt.models.masked_attention import with_masks
+from svitt.models.text_encoder import TextConfig
+from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.records.code_hash import code_hash
 from svitt.records.run_store import RunStore
 from svitt.records.workspace import Workspace
 from svitt.training.hard_negatives import CaptionedClips, StagedBatches, staged_loss
-from svitt.training.trainer import train
+from svitt.training.trainer import TrainConfig, train
 
 MAX_LENGTH = 16
 WRONG = 2  # wrong captions a clip and step

@@ -19,10 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from svitt.config import VideoEncoderConfig
 from svitt.errors import CheckpointError
 from svitt.layers.relative_position import Grid, infer_grid, resize_embedding, resize_table
-from svitt.models.video_encoder import VideoEncoder
+from svitt.models.video_encoder import VideoEncoder, VideoEncoderConfig
 
 State = dict[str, Tensor]
 

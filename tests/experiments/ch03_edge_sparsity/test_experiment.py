@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from svitt.config import EdgeSparsity
 from svitt.data.datasets import downscale
 from svitt.experiments import base
 from svitt.experiments.ch03_edge_sparsity import experiment as edge_sparsity
@@ -27,6 +26,7 @@ from svitt.experiments.shared.two_object_world import (
     trained_harder,
     video_config,
 )
+from svitt.layers.edges import EdgeSparsity
 from svitt.ledger.claims import claims_file, find_claim, load_claims
 from svitt.ledger.rules import Rule
 from svitt.ledger.tables import judged, rule_table, verdict_text

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from svitt.config import NodeSparsity, TextConfig
 from svitt.data.worlds.shapes.render import render
 from svitt.data.worlds.shapes.scene import Body, clip_parameters
 from svitt.data.worlds.shapes.world import WorldSpec, render_clip
@@ -37,10 +36,12 @@ from svitt.experiments.ch04_node_sparsity.clips import (
 from svitt.experiments.ch04_node_sparsity.experiment import SCALES, SELECTIONS, Settings, arm_name
 from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, encode, pruned, tokens_left
 from svitt.experiments.shared.tiny_models import tiny_video_config
+from svitt.layers.token_pruning import NodeSparsity
 from svitt.ledger.claims import claims_file, find_claim, load_claims
 from svitt.ledger.rules import Rule
 from svitt.ledger.tables import judged, rule_table, verdict_text
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
+from svitt.models.text_encoder import TextConfig
 from svitt.records.workspace import Workspace, project_root
 
 SHARED = frame_shuffle.Settings((0,), 40, 20, 3, 3, 3, batch_size=8, warmup_steps=1, pool_size=10, draws=2)

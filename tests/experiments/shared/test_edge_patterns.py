@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from svitt.config import EdgeSparsity
 from svitt.errors import ConfigError
 from svitt.experiments.shared.edge_patterns import (
     Pattern,
@@ -18,6 +17,7 @@ from svitt.experiments.shared.edge_patterns import (
     masks,
     named_patterns,
 )
+from svitt.layers.edges import EdgeSparsity
 
 GRID = (4, 4, 4)
 PATTERNS = named_patterns(GRID, 4)

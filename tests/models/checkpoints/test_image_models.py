@@ -11,10 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from svitt.config import VideoEncoderConfig
 from svitt.errors import CheckpointError
 from svitt.models.checkpoints.image_models import config_like, convert_names, encoder_like, load_encoder
-from svitt.models.video_encoder import VideoEncoder
+from svitt.models.video_encoder import VideoEncoder, VideoEncoderConfig
 from tests.models.plain_release import random_weights
 
 SIZES = {"dim": 12, "mlp_dim": 20, "patch_size": 4, "image_size": 12, "frames": 2, "layers": 2, "heads": 3}

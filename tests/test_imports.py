@@ -48,7 +48,7 @@ LIBRARIES: dict[str, set[str]] = {
     "svitt/errors.py": set(),
     "svitt/losses/*.py": {"torch"},
     "svitt/evaluation/metrics.py": {"numpy"},
-    "svitt/layers/*.py": {"torch", "timm", "numpy"},
+    "svitt/layers/*.py": {"torch"},
 }
 HEAVY = {"torch", "torchvision", "timm", "transformers", "accelerate"}
 

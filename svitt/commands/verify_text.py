@@ -46,7 +46,7 @@ def text_outputs(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Te
         # The file counts layers of the whole BERT.
         layers = tuple(layer - fusion for layer in config["prune_layers"])
         selection = "text_mean" if strategy == "avg_attn" else "text_cls"
-        pruning = CrossModalPruning(config["keep_rate"], layers, selection) if layers else None  # type: ignore[arg-type]
+        pruning = CrossModalPruning(config["keep_rate"], layers, selection) if layers else None
     except (ConfigError, TypeError) as error:
         raise CheckpointError(f"{path}: 'config' cannot be used ({error})") from error
     encoder = MultimodalEncoder(settings, int(config["video_dim"])).eval()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from svitt.config import require
 from svitt.errors import ConfigError
-from svitt.layers.token_pruning import NodeSparsity, Selection, keep_top_tokens
+from svitt.layers.token_pruning import SCORES, Clues, NodeSparsity, find_score, keep_top_tokens
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -34,20 +34,25 @@ def sparsify(
     model: M,
     keep_rate: float = 0.7,
     prune_layers: Sequence[int] = (3, 6, 9),
-    selection: Selection = "cls",
+    selection: str = "cls",
     generator: torch.Generator | None = None,
+    token_scores: Tensor | None = None,
 ) -> M:
     """Makes a timm ViT, DeiT or BEiT drop patch tokens after the given layers; changes it in place.
 
     keep_rate: share kept at each of ``prune_layers`` (numbered from 0), ceil(rate x tokens); 1 is the
         model as it was. selection: "cls" keeps what CLS attends to most, "lowest" the opposite,
-        "random" draws from ``generator`` (a CPU generator; None is seed 0 at every call).
+        "random" draws from ``generator`` (a CPU generator; None is seed 0 at every call), "given" takes
+        ``token_scores`` (B, patches) as they are; or any score registered by
+        ``svitt.layers.token_pruning.token_score``.
     Calling it again replaces the earlier setting; ``unsparsify`` removes it. After a forward pass
     ``model.token_pruning.kept`` lists the kept patch numbers (B, k) after each pruning layer.
     Returns the model. ConfigError for settings out of range and for models of another kind.
     """
     nodes = NodeSparsity(keep_rate, tuple(prune_layers), selection)
-    require(selection != "oracle", "selection", selection, "cls, random, lowest")
+    score = find_score(selection)
+    if "given" in score.needs and token_scores is None:
+        raise ConfigError(f"selection = {selection!r} needs token_scores (B, patches)")
     blocks = getattr(model, "blocks", None)
     if not isinstance(model, vision_transformer.VisionTransformer | beit.Beit) or blocks is None:
         raise ConfigError(f"cannot sparsify {type(model).__name__}; {SUPPORTED}")
@@ -59,12 +64,13 @@ def sparsify(
             raise ConfigError(
                 f"cannot sparsify a {type(block).__name__} without standard attention; {SUPPORTED}"
             )
-    if model.cls_token is None and selection != "random":
+    if model.cls_token is None and "cls_row" in score.needs:
+        without = ", ".join(sorted(name for name, other in SCORES.items() if "cls_row" not in other.needs))
         raise ConfigError(
-            f"selection = {selection!r} needs a CLS token, this model has none; allowed: random"
+            f"selection = {selection!r} needs a CLS token, this model has none; allowed: {without}"
         )
     unsparsify(model)
-    model.token_pruning = TokenPruning(model, nodes, generator)
+    model.token_pruning = TokenPruning(model, nodes, generator, token_scores)
     return model
 
 
@@ -80,8 +86,15 @@ def unsparsify(model: M) -> M:
 class TokenPruning:
     """The hooks that ``sparsify`` puts on a model, and what they kept in the last forward pass."""
 
-    def __init__(self, model: Any, nodes: NodeSparsity, generator: torch.Generator | None) -> None:
-        self.nodes, self.generator = nodes, generator
+    def __init__(
+        self,
+        model: Any,
+        nodes: NodeSparsity,
+        generator: torch.Generator | None,
+        token_scores: Tensor | None = None,
+    ) -> None:
+        self.nodes, self.generator, self.token_scores = nodes, generator, token_scores
+        self.score = find_score(nodes.selection)
         self.prefix = int(model.num_prefix_tokens)
         self.model = model
         self.kept: list[Tensor] = []
@@ -99,7 +112,7 @@ class TokenPruning:
                     # timm reads the bias through this method: an instance attribute goes before it.
                     block.attn._get_rel_pos_bias = _PrunedBias(self, block.attn)
             if i in nodes.prune_layers and nodes.keep_rate < 1:
-                if nodes.selection != "random":
+                if "cls_row" in self.score.needs:
                     hook: Callable[..., None] = self._attend
                     self.handles.append(block.attn.register_forward_pre_hook(hook, with_kwargs=True))
                 self.handles.append(block.register_forward_hook(self._prune))
@@ -141,11 +154,11 @@ class TokenPruning:
             self.row = scores.softmax(dim=-1)[:, :, 0, self.prefix :].mean(dim=1)
 
     def _prune(self, block: nn.Module, args: tuple[Tensor, ...], x: Tensor) -> Tensor:
-        if self.nodes.selection == "random":
-            scores = torch.rand(x.shape[0], x.shape[1] - self.prefix, generator=self.draw).to(x.device)
-        else:
-            assert self.row is not None
-            scores = -self.row if self.nodes.selection == "lowest" else self.row
+        count = x.shape[1] - self.prefix
+        numbers = self.kept[-1] if self.kept else torch.arange(count, device=x.device).expand(len(x), -1)
+        given = None if self.token_scores is None else self.token_scores.to(x.device).gather(1, numbers)
+        row = self.row if "cls_row" in self.score.needs else None
+        scores = self.score(Clues(numbers, row, given, self.draw))
         x, index = keep_top_tokens(x, scores, self.nodes.keep_rate, self.prefix)
         self.kept.append(self.kept[-1].gather(1, index) if self.kept else index)
         return x

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from svitt.config import require
 from svitt.layers.edge_sparse_attention import Backend, edge_attention
 from svitt.layers.edges import EdgePattern
 from svitt.layers.relative_position import Grid, RelativePosition, code_offset, table_rows
@@ -40,6 +41,30 @@ def cls_attention(q: Tensor, k: Tensor, position: RelativePosition | None = None
     return scores.softmax(dim=-1)
 
 
+def masked_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor,
+    position: RelativePosition | None = None,
+    need_cls: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention along given edges: softmax over the keys that ``mask`` (N, N), bool, allows a query (a row).
+
+    q, k, v (B, h, N, d). Dense, for short sequences: any graph, where block tables know only some. Returns
+    the output (B, h, N, d) and, if ``need_cls``, the CLS row of the probabilities (B, h, N).
+    """
+    bias = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, float("-inf"))
+    if position is not None:
+        bias = bias + position.dense().to(q.dtype)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    row = None
+    if need_cls:
+        scores = q[:, :, :1] @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+        row = (scores + bias[..., :1, :]).softmax(dim=-1).squeeze(2)
+    return out, row
+
+
 class SelfAttention(nn.Module):
     """BEiT's attention: query and value have a bias, the key has none (it would change nothing).
 
@@ -49,6 +74,7 @@ class SelfAttention(nn.Module):
     """
 
     k_bias: Tensor
+    mask: Tensor | None
 
     def __init__(
         self, width: int, num_heads: int, grid: Grid | None = None, backend: Backend = "auto"
@@ -62,6 +88,18 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(width, width)
         table = None if grid is None else nn.Parameter(torch.zeros(table_rows(grid), num_heads))
         self.relative_position_bias_table = table
+        self.register_buffer("mask", None, persistent=False)
+
+    def restrict(self, mask: Tensor) -> None:
+        """From now on a query (row) attends to a key (column) only where ``mask`` (N, N), bool, is true; CLS
+        stands first. Errors: ConfigError for another shape or type, or a row without an edge: its softmax
+        has no value."""
+        square = mask.ndim == 2 and mask.shape[0] == mask.shape[1] and mask.dtype == torch.bool
+        require(square, "mask", f"{mask.dtype} {tuple(mask.shape)}", "bool (1+K, 1+K)")
+        rows = mask.any(dim=1)
+        empty = int((~rows).nonzero()[0]) if not bool(rows.all()) else None
+        require(empty is None, "mask", f"row {empty} without an edge", "at least one key for every query")
+        self.mask = mask
 
     def forward(
         self,
@@ -70,11 +108,16 @@ class SelfAttention(nn.Module):
         pattern: EdgePattern | None = None,
         need_cls: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """x (B, N, D), CLS first; codes (N-1,) or (B, N-1), needed with a bias table; no pattern is dense.
+        """x (B, N, D), CLS first; codes (N-1,) or (B, N-1), needed with a bias table; no pattern is dense,
+        or along the mask of ``restrict``.
 
         Returns (B, N, D) and, if ``need_cls``, the CLS row of the attention (B, h, N).
         """
         batch, n, width = x.shape
+        if self.mask is not None:
+            size = len(self.mask)
+            require(pattern is None, "pattern", pattern, "none: the mask says which edges there are")
+            require(n == size, "x", f"{n} tokens", f"{size} tokens, as many as the mask has")
         bias = torch.cat([self.q_bias, self.k_bias, self.v_bias])
         qkv = F.linear(x, self.qkv.weight, bias).view(batch, n, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, h, N, d) each
@@ -84,7 +127,9 @@ class SelfAttention(nn.Module):
                 raise ValueError("attention with a relative position bias needs the codes of its tokens")
             position = RelativePosition(self.relative_position_bias_table, codes, code_offset(self.grid))
         row: Tensor | None
-        if pattern is None:
+        if self.mask is not None:
+            out, row = masked_attention(q, k, v, self.mask, position, need_cls)
+        elif pattern is None:
             out = dense_attention(q, k, v, None if position is None else position.dense())
             row = cls_attention(q, k, position) if need_cls else None
         else:

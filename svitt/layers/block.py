@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 
 from svitt.layers.attention import SelfAttention
+from svitt.layers.drop_path import DropPath
 from svitt.layers.edge_sparse_attention import Backend
 from svitt.layers.edges import EdgePattern
+from svitt.layers.mlp import Mlp
 from svitt.layers.relative_position import Grid
 
 

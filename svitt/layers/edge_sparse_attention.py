@@ -3,7 +3,7 @@
 In your own model, with query, key and value of 8 heads, one CLS token and 4 frames of 7 x 7 patches:
 
     >>> import torch, svitt
-    >>> from svitt.config import EdgeSparsity
+    >>> from svitt.layers.edges import EdgeSparsity
     >>> from svitt.layers.edges import fixed_edges
     >>> q, k, v = torch.randn(3, 2, 8, 1 + 4 * 49, 32)
     >>> edges = EdgeSparsity(num_local_blocks=1, num_random_blocks=1, block_size=49)

@@ -3,16 +3,103 @@
 from __future__ import annotations
 
 import math
-import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from svitt.config import require
+from svitt.config import nearest, require
+from svitt.errors import ConfigError
 
-Selection = Literal["cls", "random", "lowest", "oracle"]
+
+@dataclass(frozen=True)
+class Clues:
+    """What a score of the K patch tokens of B samples may look at.
+
+    tokens: (B, K) int64, their numbers among all patch tokens. cls_row: (B, K), attention that the CLS query
+    pays them, mean over heads (in fusion: that of the text). given: (B, K) floats, of the caller.
+    generator: a CPU generator, the same at every pruning layer of a pass.
+    """
+
+    tokens: Tensor
+    cls_row: Tensor | None = None
+    given: Tensor | None = None
+    generator: torch.Generator | None = None
+
+
+Need = Literal["cls_row", "given", "generator"]
+
+
+@dataclass(frozen=True)
+class TokenScore:
+    """A score of tokens by name: which of the clues it needs, and the function Clues -> (B, K) floats; the
+    tokens with the highest scores are kept."""
+
+    name: str
+    needs: frozenset[Need]
+    score: Callable[[Clues], Tensor]
+
+    def __call__(self, clues: Clues) -> Tensor:
+        """The scores (B, K). Errors: ConfigError where a clue that it needs is missing."""
+        for need in sorted(self.needs):
+            if getattr(clues, need) is None:
+                raise ConfigError(f"selection = {self.name!r} needs {_CLUES[need]}")
+        return self.score(clues)
+
+
+_CLUES: dict[Need, str] = {
+    "cls_row": "the attention of a CLS token, and there is none",
+    "given": "token_scores (B, K) in forward: a number for every patch token",
+    "generator": "forward(..., generator=torch.Generator()) in training",
+}
+SCORES: dict[str, TokenScore] = {}
+
+
+def token_score(name: str, *needs: Need) -> Callable[[Callable[[Clues], Tensor]], Callable[[Clues], Tensor]]:
+    """Registers a score: ``@token_score("edges", "cls_row")`` above a function of the clues. From then on
+    ``selection = "edges"`` works in the video encoder, in ``sparsify`` and in the fusion layers."""
+
+    def register(score: Callable[[Clues], Tensor]) -> Callable[[Clues], Tensor]:
+        SCORES[name] = TokenScore(name, frozenset(needs), score)
+        return score
+
+    return register
+
+
+def find_score(name: str) -> TokenScore:
+    """The score of that name. Errors: ConfigError with the names that are known."""
+    if name not in SCORES:
+        raise ConfigError(f"selection = {name!r} is unknown; {nearest(name, SCORES)}")
+    return SCORES[name]
+
+
+@token_score("cls", "cls_row")
+def by_cls_attention(clues: Clues) -> Tensor:
+    """What CLS attends to most stays (SViTT section 3.3)."""
+    assert clues.cls_row is not None
+    return clues.cls_row
+
+
+@token_score("lowest", "cls_row")
+def by_lowest_attention(clues: Clues) -> Tensor:
+    """What CLS attends to least stays: a control."""
+    assert clues.cls_row is not None
+    return -clues.cls_row
+
+
+@token_score("random", "generator")
+def at_random(clues: Clues) -> Tensor:
+    """Uniform draws: a control."""
+    return torch.rand(clues.tokens.shape, generator=clues.generator).to(clues.tokens.device)
+
+
+@token_score("given", "given")
+def as_given(clues: Clues) -> Tensor:
+    """Whatever the caller says."""
+    assert clues.given is not None
+    return clues.given.float()
 
 
 @dataclass(frozen=True)
@@ -21,13 +108,13 @@ class NodeSparsity:
 
     keep_rate: share of the patch tokens kept at each pruning layer, ceil(rate x tokens).
     prune_layers: layers (from 0) after which tokens are pruned.
-    selection: by CLS attention, at random, lowest attention first, or by a given oracle mask.
-    seed: of a random selection for which the caller gives no generator.
+    selection: the name of a score (``SCORES``): "cls", "random", "lowest", "given", or one registered by
+        ``token_score``. seed: of a score that draws and for which the caller gives no generator.
     """
 
     keep_rate: float = 0.7
     prune_layers: tuple[int, ...] = (3, 6, 9)
-    selection: Selection = "cls"
+    selection: str = "cls"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -38,8 +125,7 @@ class NodeSparsity:
             self.prune_layers,
             "layer numbers from 0",
         )
-        known = typing.get_args(Selection)
-        require(self.selection in known, "selection", self.selection, ", ".join(known))
+        find_score(self.selection)
 
 
 def num_kept(num_tokens: int, keep_rate: float) -> int:

@@ -17,7 +17,7 @@ from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer
 
 from svitt.config import require
 from svitt.errors import ConfigError
-from svitt.layers.token_pruning import keep_top_tokens
+from svitt.layers.token_pruning import Clues, find_score, keep_top_tokens
 from svitt.models.svitt_config import CrossModalPruning, FusionTextConfig
 
 
@@ -127,12 +127,14 @@ class MultimodalEncoder(nn.Module):
         *,
         pruning: CrossModalPruning | None = None,
         generator: torch.Generator | None = None,
+        token_scores: Tensor | None = None,
         return_attention: bool = False,
     ) -> Fused:
         """Text states (B, L, D) with their mask (B, L) read video tokens (B, 1+N, Dv), CLS first.
 
         pruning: which video tokens the later fusion layers still see; None keeps all. generator: a CPU
-        generator of a random selection; None is one of the pruning's seed.
+        generator of a selection that draws; None is one of the pruning's seed. token_scores: (B, N), of a
+        selection by given scores.
         Errors: ConfigError for a pruning layer that there is not, or batches of different sizes.
         """
         count = len(self.fusion_layers)
@@ -144,26 +146,32 @@ class MultimodalEncoder(nn.Module):
         if len(text) != len(video):
             raise ConfigError(f"{len(text)} texts and {len(video)} videos; expected one text a video")
         bias = key_bias(mask, text.dtype)
+        score = None if pruning is None else find_score(FROM_TEXT.get(pruning.selection, pruning.selection))
+        numbers = torch.arange(video.shape[1] - 1, device=video.device).expand(len(video), -1)
         kept: list[Tensor] = []
         rows: list[Tensor] = []
         for number, layer in enumerate(self.fusion_layers):
             prune = pruning is not None and number in pruning.prune_layers
             attended, _ = layer.attention(text, bias)
-            if return_attention or (prune and pruning is not None and pruning.selection != "random"):
+            if return_attention or (prune and score is not None and "cls_row" in score.needs):
                 probabilities = cross_attention(layer, attended, video)
                 if return_attention:
                     rows.append(probabilities)
             crossed, _ = layer.crossattention(attended, None, video)
             text = layer.feed_forward_chunk(crossed)
             if prune:
-                assert pruning is not None
-                if pruning.selection == "random":
-                    scores = torch.rand(len(video), video.shape[1] - 1, generator=generator).to(video.device)
-                else:
-                    scores = pruning_scores(probabilities, mask, pruning)
+                assert pruning is not None and score is not None
+                row = text_row(probabilities, mask, pruning) if "cls_row" in score.needs else None
+                given = None if token_scores is None else token_scores.gather(1, numbers)
+                scores = score(Clues(numbers, row, given, generator))
                 video, index = keep_top_tokens(video, scores, pruning.keep_rate)
+                numbers = numbers.gather(1, index)
                 kept.append(index)
         return Fused(text, kept, video, rows if return_attention else None)
+
+
+# Selections that say whose attention it is; the score of it is that of the CLS row.
+FROM_TEXT = {"text_cls": "cls", "text_mean": "cls"}
 
 
 def key_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
@@ -187,14 +195,14 @@ def cross_attention(layer: BertLayer, text: Tensor, video: Tensor) -> Tensor:
     return scores.softmax(dim=-1)
 
 
-def pruning_scores(probabilities: Tensor, mask: Tensor, pruning: CrossModalPruning) -> Tensor:
-    """(B, N) of the patch tokens, from cross-attention (B, heads, L, 1+N), mean over heads."""
+def text_row(probabilities: Tensor, mask: Tensor, pruning: CrossModalPruning) -> Tensor:
+    """What the text attends to: (B, N) of the patch tokens, from cross-attention (B, heads, L, 1+N), mean
+    over heads; of the text's CLS token, or with "text_mean" of all its words on average."""
     attention = probabilities.mean(dim=1)[:, :, 1:]
     if pruning.selection == "text_mean":
         weights = mask.to(attention.dtype)[:, :, None]
         return (attention * weights).sum(dim=1) / weights.sum(dim=1)
-    scores = attention[:, 0]
-    return -scores if pruning.selection == "lowest" else scores
+    return attention[:, 0]
 
 
 @torch.no_grad()

@@ -17,7 +17,8 @@ from svitt.layers.edge_sparse_attention import Backend
 from svitt.layers.edges import EdgePattern, EdgeSparsity, draw_edges, fixed_edges, neighbourhood_order
 from svitt.layers.patch_embed import PatchEmbed, Stem
 from svitt.layers.relative_position import cosine_positions, position_codes
-from svitt.layers.token_pruning import NodeSparsity, keep_top_tokens, num_kept
+from svitt.layers.token_pruning import NodeSparsity, find_score, num_kept
+from svitt.models.token_state import TokenSelection, TokenState
 
 Position = Literal["relative_3d", "absolute"]
 
@@ -232,22 +233,48 @@ class VideoEncoder(nn.Module):
         clips: Tensor,
         *,
         generator: torch.Generator | None = None,
-        keep_mask: Tensor | None = None,
+        token_scores: Tensor | None = None,
         patterns: Sequence[EdgePattern] | None = None,
         return_attention: bool = False,
         return_hidden_states: bool = False,
     ) -> VideoFeatures:
         """Encodes clips (B, T, C, H, W), float, T <= num_frames; images (B, C, H, W) are clips of one frame.
 
-        generator: CPU generator for random token selection and for edges that are redrawn; needed for
+        generator: CPU generator for scores of tokens that draw and for edges that are redrawn; needed for
             both in training, while evaluation has fixed seeds of its own.
-        keep_mask: (B, T*h*w) bool, the tokens to prefer with selection "oracle".
+        token_scores: (B, T*h*w) floats, of every patch token, for selection "given".
         patterns: the edges of every layer, instead of those that the configuration draws.
         """
-        nodes = self.config.nodes
+        state = self._embedded(clips)
+        edges = self._patterns(state.x.shape[1] - 1, generator) if patterns is None else patterns
+        selection = self._selection(generator, token_scores)
+        states = [state.ascending()] if return_hidden_states else []
+        rows: list[Tensor] = []
+        kept: list[Tensor] = []
+        for i, (block, pattern) in enumerate(zip(self.blocks, edges, strict=True)):
+            prune = selection if selection is not None and i in selection.nodes.prune_layers else None
+            by_attention = prune is not None and "cls_row" in prune.score.needs
+            x, row = block(state.x, state.codes, pattern, need_cls=return_attention or by_attention)
+            state = state._replace(x=x)
+            if return_attention:
+                rows.append(state.ascending_row(row))
+            if prune is not None:
+                state = prune(state, row)
+                kept.append(state.ascending_numbers())
+            if return_hidden_states:
+                states.append(state.ascending())
+        x = state.ascending()
+        normed = self.norm(x)
+        pooled = normed[:, 0] if self.fc_norm is None else self.fc_norm(x[:, 1:].mean(dim=1))
+        return VideoFeatures(
+            normed, pooled, kept, rows if return_attention else None, states if return_hidden_states else None
+        )
+
+    def _embedded(self, clips: Tensor) -> TokenState:
+        """Clips as tokens, in the order in which they are cut into blocks, with their positions."""
         x = self._embed(clips)
         batch, tokens = x.shape[0], x.shape[1] - 1
-        numbers = self._order(tokens, x.device).expand(batch, -1)
+        numbers = self._order(tokens, x.device).expand(batch, -1)  # (B, K)
         reordered = self.config.edges is not None and self.config.edges.neighbourhood is not None
         if reordered:
             x = torch.cat(
@@ -257,58 +284,14 @@ class VideoEncoder(nn.Module):
         if self.config.position == "relative_3d":
             grid = self.config.grid
             codes = position_codes(grid, tokens // (grid[1] * grid[2]), x.device)[numbers[0]]
-        kept: list[Tensor] = []
-        rows: list[Tensor] = []
-        states = [_ascending(x, numbers) if reordered else x] if return_hidden_states else []
-        edges = self._patterns(tokens, generator) if patterns is None else patterns
-        for i, (block, pattern) in enumerate(zip(self.blocks, edges, strict=True)):
-            prune = nodes is not None and i in nodes.prune_layers
-            by_attention = prune and nodes is not None and nodes.selection in ("cls", "lowest")
-            x, row = block(x, codes, pattern, need_cls=return_attention or by_attention)
-            if return_attention:
-                rows.append(_ascending(row.transpose(1, 2), numbers).transpose(1, 2) if reordered else row)
-            if prune:
-                assert nodes is not None
-                scores = self._scores(nodes, row, numbers, generator, keep_mask)
-                x, index = keep_top_tokens(x, scores, nodes.keep_rate)
-                numbers = numbers.gather(1, index)
-                codes = None if codes is None else codes.expand(batch, -1).gather(1, index)
-                kept.append(numbers.sort(dim=1).values if reordered else numbers)
-            if return_hidden_states:
-                states.append(_ascending(x, numbers) if reordered else x)
-        x = _ascending(x, numbers) if reordered else x
-        normed = self.norm(x)
-        pooled = normed[:, 0] if self.fc_norm is None else self.fc_norm(x[:, 1:].mean(dim=1))
-        return VideoFeatures(
-            normed, pooled, kept, rows if return_attention else None, states if return_hidden_states else None
-        )
+        return TokenState(x, numbers, codes, reordered)
 
-    def _scores(
-        self,
-        nodes: NodeSparsity,
-        row: Tensor | None,
-        numbers: Tensor,
-        generator: torch.Generator | None,
-        keep_mask: Tensor | None,
-    ) -> Tensor:
-        """Pruning scores (B, K) of the present tokens, whose numbers are (B, K)."""
-        if nodes.selection == "random":
-            if generator is None and self.training:
-                raise ConfigError(
-                    "selection = 'random' needs forward(..., generator=torch.Generator()) in training"
-                )
-            generator = torch.Generator().manual_seed(nodes.seed) if generator is None else generator
-            return torch.rand(numbers.shape, generator=generator).to(numbers.device)
-        if nodes.selection == "oracle":
-            if keep_mask is None:
-                raise ConfigError("nodes.selection = 'oracle' needs keep_mask (B, T*h*w) in forward")
-            return keep_mask.gather(1, numbers).float()
-        assert row is not None
-        scores = row[:, :, 1:].mean(dim=1)
-        return -scores if nodes.selection == "lowest" else scores
-
-
-def _ascending(x: Tensor, numbers: Tensor) -> Tensor:
-    """x (B, 1+K, D) with its K patch tokens in ascending order of their numbers (B, K)."""
-    order = numbers.argsort(dim=1)[:, :, None].expand(-1, -1, x.shape[2])
-    return torch.cat([x[:, :1], x[:, 1:].gather(1, order)], dim=1)
+    def _selection(self, generator: torch.Generator | None, given: Tensor | None) -> TokenSelection | None:
+        """How tokens are chosen in this pass; one generator for all of its layers."""
+        nodes = self.config.nodes
+        if nodes is None:
+            return None
+        score = find_score(nodes.selection)
+        if "generator" in score.needs and generator is None and not self.training:
+            generator = torch.Generator().manual_seed(nodes.seed)
+        return TokenSelection(nodes, score, generator, given)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from svitt.config import require
 from svitt.layers.edges import EdgeSparsity, num_blocks
-from svitt.layers.token_pruning import num_kept
+from svitt.layers.token_pruning import find_score, num_kept
 from svitt.models.video_encoder import VideoEncoderConfig
 
 # Backward over forward. A linear map has two gradients, of input and weight. Fused dense attention and the
@@ -139,7 +139,7 @@ def encoder_cost(config: VideoEncoderConfig, num_frames: int | None = None, batc
     layers = []
     for i in range(c.depth):
         prunes = c.nodes is not None and i in c.nodes.prune_layers
-        scored = prunes and c.nodes is not None and c.nodes.selection in ("cls", "lowest")
+        scored = prunes and c.nodes is not None and "cls_row" in find_score(c.nodes.selection).needs
         n = tokens + 1
         layers.append(
             LayerCost(

@@ -68,11 +68,17 @@ def code_hash(entry: str, package: Package | None = None) -> Code:
 
 
 def current_codes(root: Path | None = None) -> dict[str, str]:
-    """The hash of every module below ``svitt.experiments`` today: what a stored run's ``code`` is compared
-    with to see whether the code it was trained by still exists."""
+    """The hash today of every definition below ``svitt.experiments`` that trains a model (calls
+    ``train_once``), by ``module:name``: what a stored run's ``code`` is compared with to see whether the code
+    it was trained by still exists."""
     package = Package(root)
-    names = [name for name in package.names() if name.startswith(f"{STRICT}.")]
-    return {name: code_hash(name, package).hash for name in names}
+    found: dict[str, str] = {}
+    for module in package.names():
+        if module.startswith(f"{STRICT}."):
+            for name in package.module(module).definitions:
+                if any(key.name == "train_once" for key in package.read(Key(module, name))[1]):
+                    found[f"{module}:{name}"] = code_hash(f"{module}:{name}", package).hash
+    return found
 
 
 def sha(text: str) -> str:

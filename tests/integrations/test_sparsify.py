@@ -104,7 +104,8 @@ def test_models_and_settings_that_cannot_work_are_refused() -> None:
         ({"keep_rate": 0}, "keep_rate = 0 "),
         ({"keep_rate": 1.2}, r"keep_rate = 1.2 .*0 < keep_rate <= 1"),
         ({"prune_layers": (3,)}, r"prune_layers = \(3,\) .*layers 0 to 2"),
-        ({"prune_layers": (0,), "selection": "oracle"}, "selection = 'oracle' .*cls, random, lowest"),
+        ({"prune_layers": (0,), "selection": "lowst"}, "selection = 'lowst' .*did you mean 'lowest'"),
+        ({"prune_layers": (0,), "selection": "given"}, "selection = 'given' needs token_scores"),
     ]:
         with pytest.raises(ConfigError, match=message):
             svitt.sparsify(model, **changes)  # type: ignore[arg-type]

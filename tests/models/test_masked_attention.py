@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from svitt.errors import ConfigError
+from svitt.layers.attention import SelfAttention
 from svitt.layers.edges import EdgeSparsity, fixed_edges
 from svitt.layers.token_pruning import NodeSparsity
-from svitt.models.masked_attention import MaskedAttention, edge_density, masked_parameters, with_masks
+from svitt.models.masked_attention import edge_density, masked_parameters, with_masks
 from svitt.models.video_encoder import VideoEncoder, VideoEncoderConfig
 
 CONFIG = VideoEncoderConfig(image_size=16, patch_size=4, num_frames=2, width=16, depth=2, num_heads=2)
@@ -93,5 +94,5 @@ def test_what_is_no_graph_of_these_tokens_is_refused() -> None:
         with_masks(encoder(), [full, full])(clips()[:, :1])
     with pytest.raises(ConfigError, match="pattern"):
         attention = with_masks(encoder(), [full, full]).blocks[0].attn
-        assert isinstance(attention, MaskedAttention)
+        assert isinstance(attention, SelfAttention)
         attention(torch.zeros(1, 33, 16), pattern=fixed_edges(EdgeSparsity(1, 0, 4), 0, TOKENS))

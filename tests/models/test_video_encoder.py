@@ -89,10 +89,10 @@ def test_different_selections_keep_different_tokens() -> None:
     mask = torch.zeros(2, 48, dtype=torch.bool)
     mask[:, 10:34] = True
     kept = {}
-    for selection in ("cls", "lowest", "random", "oracle"):
+    for selection in ("cls", "lowest", "random", "given"):
         model = encoder(nodes=NodeSparsity(0.5, (0,), selection))  # type: ignore[arg-type]
-        kept[selection] = model(clips(), keep_mask=mask).kept[0]
-    assert kept["oracle"].tolist() == [list(range(10, 34))] * 2
+        kept[selection] = model(clips(), token_scores=mask.float()).kept[0]
+    assert kept["given"].tolist() == [list(range(10, 34))] * 2
     for sample in range(2):
         best, worst = (set(kept[s][sample].tolist()) for s in ("cls", "lowest"))
         assert best.isdisjoint(worst)
@@ -195,8 +195,8 @@ def test_clips_of_another_shape_are_refused() -> None:
     for shape in ((2, 4, 3, 16, 16), (2, 3, 1, 16, 16), (2, 3, 3, 8, 16), (3, 16)):
         with pytest.raises(ConfigError, match=r"expected \(B, T, 3, 16, 16\) with 1 <= T <= num_frames = 3"):
             model(torch.zeros(shape))
-    with pytest.raises(ConfigError, match="needs keep_mask"):
-        encoder(nodes=NodeSparsity(0.5, (0,), "oracle"))(clips())
+    with pytest.raises(ConfigError, match="needs token_scores"):
+        encoder(nodes=NodeSparsity(0.5, (0,), "given"))(clips())
 
 
 @pytest.mark.parametrize(

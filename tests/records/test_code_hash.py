@@ -116,9 +116,7 @@ TABLE: dict[str, tuple[Edit, int | str]] = {
     ),
     "new metric": (append("evaluation/metrics.py", "def other(x: float) -> float:\n    return x\n"), 0),
     "new scale": (
-        replace(
-            "experiments/ch01_frame_shuffle/experiment.py", '"smoke": ', '"tiny": Settings(),\n    "smoke": '
-        ),
+        replace("experiments/shared/one_object_model.py", '"smoke": ', '"tiny": Settings(),\n    "smoke": '),
         0,
     ),
     "lazy export": (
@@ -134,15 +132,11 @@ TABLE: dict[str, tuple[Edit, int | str]] = {
         0,
     ),
     "local import": (
-        replace("layers/token_pruning.py", "    require(0 <", "    import json\n    require(0 <"),
+        replace("layers/token_pruning.py", "    return math.ceil(", "    import json\n    return math.ceil("),
         0,
     ),
     "registered function": (
-        replace(
-            "layers/edge_sparse_attention.py",
-            "@register_flop_formula(torch.ops.svitt.edge_attention)\n",
-            "@register_flop_formula(torch.ops.svitt.edge_attention)\n@cache\n",
-        ),
+        replace("layers/token_pruning.py", "    return -clues.cls_row", "    return -2 * clues.cls_row"),
         9,
     ),
     "swapped aliases": (

@@ -124,7 +124,7 @@ def test_edited_or_damaged_files_are_refused(tmp_path: Path) -> None:
 
 def test_command_lists_shows_and_cleans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = RunStore(Workspace.open(tmp_path).runs)
-    current = code_hash("svitt.experiments.ch01_frame_shuffle.experiment").hash
+    current = code_hash("svitt.experiments.shared.tiny_models:trained_dual_encoder").hash
     with store.open("current", CONFIG, 0, current) as kept:
         kept.finish({"loss": 0.5})
     with store.open("old", CONFIG, 0, "0" * 16) as stale:

@@ -12,14 +12,13 @@ Raw outcomes of a seed:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from safetensors.torch import save_file
+from torch import nn
 
 from svitt.config import to_dict
 from svitt.data.text import build_tokenizer
@@ -34,19 +33,17 @@ from svitt.experiments.shared.event_world import events_of, events_spec, right_e
 from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.space_time_settings import Arm, Settings
 from svitt.experiments.shared.tiny_models import (
-    WEIGHTS,
     dual_encoder_config,
     embed_clips,
     embed_texts,
-    load_weights,
     tiny_video_config,
     world_data,
 )
+from svitt.experiments.shared.train_once import train_once
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
 from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.profiling.cost import encoder_cost
 from svitt.records.code_hash import code_hash
-from svitt.records.run_store import RunStore
 from svitt.records.workspace import Workspace
 from svitt.training.contrastive import contrastive_loss
 from svitt.training.trainer import TrainConfig, train
@@ -77,17 +74,18 @@ def trained(
         "model": to_dict(model_config),
         "train": to_dict(recipe),
         "num_frames": batches.num_frames,
-        "device": torch.device(batches.device).type,
         **key,
     }
-    with RunStore(workspace.runs).open(kind, config, batches.seed, code_hash(__name__)[0]) as run:
-        if not run.finished:
-            began = time.process_time()
-            title = f"{kind} {batches.num_frames} frames, seed {batches.seed}"
-            train(model, batches, contrastive_loss, recipe, run.path, device=batches.device, title=title)
-            save_file(model.state_dict(), run.path / WEIGHTS)
-            run.finish({"steps": recipe.steps, "cpu_seconds": time.process_time() - began})
-        return load_weights(model, run.path / WEIGHTS).to(batches.device)
+    seed, device = batches.seed, batches.device
+
+    def run(folder: Path) -> nn.Module:
+        title = f"{kind} {batches.num_frames} frames, seed {seed}"
+        return train(model, batches, contrastive_loss, recipe, folder, device=device, title=title)
+
+    code = code_hash(f"{__name__}:trained").hash
+    return train_once(
+        kind, config, seed, device, workspace, code=code, steps=recipe.steps, model=model, train=run
+    )[0]
 
 
 def tradeoff_spec(settings: Settings, seed: int) -> WorldSpec:

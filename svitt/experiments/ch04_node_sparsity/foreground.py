@@ -23,7 +23,6 @@ from svitt.experiments.ch04_node_sparsity.clips import (
     twin_clips,
 )
 from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, Bench, Found, encode, pruned, tokens_left
-from svitt.layers.token_pruning import Selection
 from svitt.models.dual_encoder import DualEncoder
 
 
@@ -82,7 +81,7 @@ def with_clutter(
     clutter: int,
     shown: Ints,
     texts: ProbeTexts,
-    selections: Sequence[Selection],
+    selections: Sequence[str],
     found: Found,
 ) -> None:
     """The first test clips again, with ``clutter`` distractors: the same objects and verbs, other company."""

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from svitt.data.transforms import normalise
 from svitt.evaluation.frame_order import ProbeOutcome, ProbeTexts, score_order
 from svitt.experiments.ch04_node_sparsity.clips import Floats, Frames, Grid, perfect_scores
-from svitt.layers.token_pruning import NodeSparsity, Selection, num_kept
+from svitt.layers.token_pruning import NodeSparsity, num_kept
 from svitt.models.dual_encoder import DualEncoder
 
 RULE_RATE = 0.5  # kept at each pruning layer
@@ -65,10 +65,9 @@ def encode(
     embeddings, kept = [], []
     for start in range(0, len(clips), batch_size):
         part = slice(start, start + batch_size)
-        # The encoder takes the mask's values as the scores, so a ranking does where a mask would.
         wanted = None if scores is None else torch.from_numpy(scores[part]).to(device)
         features = model.video_encoder(
-            normalise(clips[part]).to(device), generator=generator, keep_mask=wanted
+            normalise(clips[part]).to(device), generator=generator, token_scores=wanted
         )
         embedding = F.normalize(model.video_projection(features.pooled), dim=-1)
         embeddings.append(embedding.float().cpu().numpy())
@@ -96,13 +95,11 @@ class Bench:
         """Pixels a side."""
         return self.model.config.video.image_size
 
-    def nodes(self, selection: Selection, keep_rate: float) -> NodeSparsity:
+    def nodes(self, selection: str, keep_rate: float) -> NodeSparsity:
         """One way of pruning at this bench's layers."""
-        return NodeSparsity(keep_rate, self.prune_layers, selection)
+        return NodeSparsity(keep_rate, self.prune_layers, "given" if selection == "oracle" else selection)
 
-    def run(
-        self, selection: Selection | None, keep_rate: float, clips: Frames, coverage: Floats
-    ) -> list[Encoded]:
+    def run(self, selection: str | None, keep_rate: float, clips: Frames, coverage: Floats) -> list[Encoded]:
         """``clips`` (N, T, H, W, 3) encoded once, or once a draw where tokens are random; None is dense.
 
         coverage: (N, T*h*w) of the named object, for the oracle.

@@ -21,7 +21,7 @@ from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, tokens_left
 from svitt.experiments.shared.frame_sampling import NUM_FRAMES, as_tensor, decoded_clip, shown_indices
 from svitt.experiments.shared.one_object_model import world_spec
 from svitt.experiments.shared.tiny_models import tiny_video_config
-from svitt.layers.token_pruning import NodeSparsity, Selection
+from svitt.layers.token_pruning import NodeSparsity
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
 from svitt.models.text_encoder import TextConfig
 from svitt.models.video_encoder import VideoFeatures
@@ -42,7 +42,7 @@ KEPT_BY = {
 
 
 def untrained_features(
-    frames: Frames, selection: Selection | None, keep_rate: float = RULE_RATE, seed: int = 0
+    frames: Frames, selection: str | None, keep_rate: float = RULE_RATE, seed: int = 0
 ) -> VideoFeatures:
     """What the chapter's architecture with random weights makes of one clip (T, 64, 64, 3); None is dense."""
     nodes = None if selection is None else NodeSparsity(keep_rate, (0, 1), selection)

@@ -37,7 +37,6 @@ from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.two_object_scores import EmbeddedTexts, HarderTexts, embed, score
 from svitt.experiments.shared.two_object_world import harder_data, trained_harder
-from svitt.layers.token_pruning import Selection
 from svitt.records.workspace import Workspace
 
 CHAPTER = "04_node_sparsity_movers"
@@ -162,7 +161,7 @@ def _clutter(spec: WorldSpec, clutter: int, shown: Ints, scored: Scored) -> None
     bench, title = scored.bench, f"two objects, {clutter} distractors"
     made = made_clips(cluttered(spec, len(shown), clutter), shown, spec, bench.image_size, title)
     covered = covered_by(made.masks, bench.grid)
-    selections: tuple[Selection | None, ...] = (None, *SELECTIONS)
+    selections: tuple[str | None, ...] = (None, *SELECTIONS)
     kept: dict[str, Ints] = {"clip": all_tokens(len(made), covered["both"].shape[1])}
     for selection in selections:
         encoded = bench.run(selection, RULE_RATE, made.frames, covered["both"])

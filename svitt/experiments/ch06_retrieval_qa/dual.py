@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
+from torch import nn
 
 from svitt.config import to_dict
 from svitt.data.worlds.shapes.world import Split, WorldSpec
 from svitt.experiments.ch06_retrieval_qa.training import TrainedArm, training_flops
 from svitt.experiments.shared.frame_sampling import shown_indices
-from svitt.experiments.shared.tiny_models import WEIGHTS, WorldData, embed_clips, load_weights, world_data
+from svitt.experiments.shared.tiny_models import WorldData, embed_clips, world_data
+from svitt.experiments.shared.train_once import train_once
 from svitt.experiments.shared.two_object_scores import HarderTexts, embed, score
 from svitt.experiments.shared.two_object_world import MAX_LENGTH, HarderSettings, captioned, two_movers
 from svitt.models.dual_encoder import DualEncoder
 from svitt.records.code_hash import code_hash
-from svitt.records.run_store import RunStore
 from svitt.records.workspace import Workspace
 from svitt.training.hard_negatives import CaptionedClips, StagedBatches, staged_loss
 from svitt.training.trainer import TrainConfig, train
@@ -121,25 +119,20 @@ def fine_tuned(
     """The arm's model after some steps on the first clips of the held-out split; the arm stays as it is."""
     model = DualEncoder(arm.model.config)
     model.load_state_dict(arm.model.state_dict())
-    config: Mapping[str, Any] = {
-        "base": arm.folder.name,
-        "tune": to_dict(tune),
-        "device": torch.device(device).type,
-    }
-    with RunStore(workspace.runs).open("fine_tuned", dict(config), seed, code_hash(__name__)[0]) as run:
-        if not run.finished:
-            every = captioned(data, "heldout", seed, True)
-            n = tune.num_tune
-            shown = CaptionedClips(every.clips[:n], every.captions[:n], every.wrong[:n])
-            frames = arm.settings.num_frames
-            batches = StagedBatches(
-                [(0, shown)], tokenizer, frames, tune.batch_size, seed, MAX_LENGTH, device
-            )
-            recipe = TrainConfig(
-                tune.steps, tune.batch_size, tune.learning_rate, warmup_steps=tune.warmup_steps
-            )
-            began = time.process_time()
-            train(model, batches, staged_loss, recipe, run.path, device=device, title=f"fine-tune {seed}")
-            save_file(model.state_dict(), run.path / WEIGHTS)
-            run.finish({"steps": tune.steps, "cpu_seconds": time.process_time() - began})
-        return load_weights(model, run.path / WEIGHTS).to(device)
+    config = {"base": arm.folder.name, "tune": to_dict(tune)}
+
+    def trained(folder: Path) -> nn.Module:
+        every = captioned(data, "heldout", seed, True)
+        n = tune.num_tune
+        shown = CaptionedClips(every.clips[:n], every.captions[:n], every.wrong[:n])
+        frames = arm.settings.num_frames
+        batches = StagedBatches([(0, shown)], tokenizer, frames, tune.batch_size, seed, MAX_LENGTH, device)
+        recipe = TrainConfig(tune.steps, tune.batch_size, tune.learning_rate, warmup_steps=tune.warmup_steps)
+        title = f"fine-tune {seed}"
+        return train(model, batches, staged_loss, recipe, folder, device=device, title=title)
+
+    code = code_hash(f"{__name__}:fine_tuned").hash
+    return train_once(
+        "fine_tuned", config, seed, device, workspace,
+        code=code, steps=tune.steps, model=model, train=trained,
+    )[0]  # fmt: skip

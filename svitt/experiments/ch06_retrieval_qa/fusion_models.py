@@ -7,15 +7,14 @@ which matching did not begin to learn on a tuning seed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -24,14 +23,13 @@ from svitt.data.text import encode
 from svitt.data.worlds.shapes.questions import KINDS
 from svitt.data.worlds.shapes.questions import answers as all_answers
 from svitt.experiments.ch06_retrieval_qa.fusion_tokens import Asked, Shown
-from svitt.experiments.shared.tiny_models import WEIGHTS
+from svitt.experiments.shared.train_once import train_once
 from svitt.experiments.shared.two_object_world import MAX_LENGTH
 from svitt.losses.matching import hard_negatives, matching_loss
 from svitt.models.dual_encoder import DualEncoder
 from svitt.models.svitt import SViTT
 from svitt.models.svitt_config import FusionTextConfig, SViTTConfig
 from svitt.records.code_hash import code_hash
-from svitt.records.run_store import RunStore
 from svitt.records.workspace import Workspace
 from svitt.training.trainer import TrainConfig, train
 
@@ -226,23 +224,23 @@ def trained_fusion(
         "shown": shown,
         "matching": batches.matching is not None,
         "blind": not bool(batches.tokens.any()),
-        "device": torch.device(device).type,
     }
-    with RunStore(workspace.runs).open("fusion", config, seed, code_hash(__name__)[0]) as run:
-        if not run.finished:
-            recipe = TrainConfig(
-                settings.steps, settings.batch_size, settings.learning_rate,
-                warmup_steps=settings.warmup_steps,
-            )  # fmt: skip
-            began = time.process_time()
-            train(model, batches, fusion_loss, recipe, run.path, device=device, title=f"{name} {seed}")
-            save_file(_own(model), run.path / WEIGHTS)
-            run.finish({"steps": settings.steps, "cpu_seconds": time.process_time() - began})
-        model.load_state_dict(load_file(run.path / WEIGHTS), strict=False)
-        return model.to(device).eval()
+
+    def trained(folder: Path) -> nn.Module:
+        recipe = TrainConfig(
+            settings.steps, settings.batch_size, settings.learning_rate, warmup_steps=settings.warmup_steps
+        )
+        title = f"{name} {seed}"
+        return train(model, batches, fusion_loss, recipe, folder, device=device, title=title)
+
+    code = code_hash(f"{__name__}:trained_fusion").hash
+    return train_once(
+        "fusion", config, seed, device, workspace,
+        code=code, steps=settings.steps, model=model, train=trained, kept=_own,
+    )[0]  # fmt: skip
 
 
-def _own(model: SViTT) -> dict[str, Tensor]:
+def _own(model: nn.Module) -> dict[str, Tensor]:
     """What was trained: everything but the video encoder, tied weights once."""
     kept: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():

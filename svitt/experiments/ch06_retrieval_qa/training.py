@@ -6,7 +6,6 @@ Weights are kept at some points on the way as well, for curves of accuracy again
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,16 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from svitt.config import to_dict
-from svitt.experiments.shared.tiny_models import WEIGHTS, load_weights
+from svitt.experiments.shared.tiny_models import load_weights
+from svitt.experiments.shared.train_once import train_once
 from svitt.experiments.shared.two_object_world import (
     MAX_LENGTH,
     WRONG,
     HarderData,
     HarderSettings,
-    captioned,
     model_config,
+    recipe,
+    staged_batches,
     video_config,
 )
 from svitt.layers.edges import EdgeSparsity
@@ -33,10 +34,9 @@ from svitt.layers.token_pruning import NodeSparsity
 from svitt.models.dual_encoder import DualEncoder
 from svitt.profiling.cost import encoder_cost
 from svitt.records.code_hash import code_hash
-from svitt.records.run_store import RunStore
 from svitt.records.workspace import Workspace
-from svitt.training.hard_negatives import StagedBatches, staged_loss
-from svitt.training.trainer import TrainConfig, train
+from svitt.training.hard_negatives import staged_loss
+from svitt.training.trainer import train
 
 # Arm -> (sparse edges, sparse nodes).
 ARMS: Mapping[str, tuple[bool, bool]] = {
@@ -145,27 +145,20 @@ def trained_arm(
         "settings": to_dict(settings),
         "video": to_dict(video),
         "snapshots": list(sparse.snapshots),
-        "device": torch.device(device).type,
     }
-    with RunStore(workspace.runs).open("sparse_training", config, seed, code_hash(__name__)[0]) as run:
-        if not run.finished:
-            easy_until = round(settings.easy_share * settings.steps)
-            stages = [(0, captioned(data.one, "train", seed, False))] if easy_until else []
-            stages.append((easy_until, captioned(data.two, "train", seed, True)))
-            batches = StagedBatches(
-                stages, data.tokenizer, settings.num_frames, settings.batch_size, seed, MAX_LENGTH, device
-            )
-            recipe = TrainConfig(
-                settings.steps, settings.batch_size, settings.learning_rate,
-                warmup_steps=settings.warmup_steps, mixed_precision=settings.mixed_precision,
-            )  # fmt: skip
-            kept = Snapshots(batches, model, snapshot_steps(settings, sparse), run.path)
-            began = time.process_time()
-            train(model, kept, staged_loss, recipe, run.path, device=device, title=f"{arm} {seed}")
-            save_file(model.state_dict(), run.path / WEIGHTS)
-            run.finish({"steps": settings.steps, "cpu_seconds": time.process_time() - began})
-        found = load_weights(model, run.path / WEIGHTS).to(device)
-        return TrainedArm(found, run.path, settings, sparse)
+
+    def trained(folder: Path) -> nn.Module:
+        batches = staged_batches(settings, data, seed, device)
+        kept = Snapshots(batches, model, snapshot_steps(settings, sparse), folder)
+        title = f"{arm} {seed}"
+        return train(model, kept, staged_loss, recipe(settings), folder, device=device, title=title)
+
+    code = code_hash(f"{__name__}:trained_arm").hash
+    found, run = train_once(
+        "sparse_training", config, seed, device, workspace,
+        code=code, steps=settings.steps, model=model, train=trained,
+    )  # fmt: skip
+    return TrainedArm(found, run.path, settings, sparse)
 
 
 def training_flops(model: DualEncoder, settings: HarderSettings, steps: int) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import nn
 
@@ -20,13 +18,13 @@ from svitt.experiments.ch07_curriculum.settings import Settings
 from svitt.experiments.shared.batches import Batches
 from svitt.experiments.shared.event_world import events_of, events_spec, right_events
 from svitt.experiments.shared.frame_sampling import shown_indices
-from svitt.experiments.shared.tiny_models import WEIGHTS, WorldData, load_weights, world_data
+from svitt.experiments.shared.tiny_models import WorldData, world_data
+from svitt.experiments.shared.train_once import train_once
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
 from svitt.models.text_encoder import TextConfig
 from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.profiling.cost import encoder_cost
 from svitt.records.code_hash import code_hash
-from svitt.records.run_store import RunStore
 from svitt.records.workspace import Workspace
 from svitt.training.contrastive import contrastive_loss
 from svitt.training.curriculum import Curriculum, Stage
@@ -113,28 +111,25 @@ def run(bench: Bench, curriculum: Curriculum, rate: float, title: str) -> Traine
         "stages": [to_dict(stage) for stage in curriculum.stages],
         "how": [list(curriculum.prune_layers), curriculum.schedule, curriculum.carry],
         "recipe": to_dict(recipe),
-        "device": torch.device(bench.device).type,
     }
     final = bench.model(curriculum.encoder(base, len(curriculum.stages) - 1))
-    with RunStore(bench.workspace.runs).open(
-        "curriculum", config, bench.seed, code_hash(__name__)[0]
-    ) as place:
-        if not place.finished:
-            began = time.process_time()
-            made: nn.Module = train_stages(
-                curriculum, base, recipe, model_of=bench.model, batches_of=bench.batches,
-                loss_of=contrastive_loss, folder=place.path, device=bench.device,
-                title=f"{title} {bench.seed}",
-            )  # fmt: skip
-            save_file(made.state_dict(), place.path / WEIGHTS)
-            place.finish({"steps": recipe.steps, "cpu_seconds": time.process_time() - began})
-        model = load_weights(final, place.path / WEIGHTS).to(bench.device)
-        seconds = float(place.summary["cpu_seconds"])
-        losses = [
-            loss
-            for i in range(len(curriculum.stages))
-            for _, loss in sorted(TrainingLog(stage_folder(place.path, i) / LOG).losses().items())
-        ]
+
+    def trained(folder: Path) -> nn.Module:
+        return train_stages(
+            curriculum, base, recipe, model_of=bench.model, batches_of=bench.batches,
+            loss_of=contrastive_loss, folder=folder, device=bench.device, title=f"{title} {bench.seed}",
+        )  # fmt: skip
+
+    model, place = train_once(
+        "curriculum", config, bench.seed, bench.device, bench.workspace,
+        code=code_hash(f"{__name__}:run").hash, steps=recipe.steps, model=final, train=trained,
+    )  # fmt: skip
+    seconds = float(place.summary["cpu_seconds"])
+    losses = [
+        loss
+        for i in range(len(curriculum.stages))
+        for _, loss in sorted(TrainingLog(stage_folder(place.path, i) / LOG).losses().items())
+    ]
     return Trained(
         curriculum,
         bench.correct(model, bench.split),

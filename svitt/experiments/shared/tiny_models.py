@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
+from torch import nn
 
 from svitt.config import to_dict
 from svitt.data.datasets import ClipCache, open_cache
@@ -23,16 +23,14 @@ from svitt.data.text import build_tokenizer, encode
 from svitt.data.transforms import normalise
 from svitt.data.worlds.shapes.grammar import vocabulary
 from svitt.data.worlds.shapes.world import World, WorldSpec, make_world
+from svitt.experiments.shared.train_once import train_once
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
 from svitt.models.text_encoder import TextConfig
 from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.records.code_hash import code_hash
-from svitt.records.run_store import RunStore
 from svitt.records.workspace import Workspace
 from svitt.training.contrastive import ContrastiveBatches, contrastive_loss
 from svitt.training.trainer import TrainConfig, train
-
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -106,35 +104,28 @@ def trained_dual_encoder(
         "model": to_dict(model_config),
         "train": to_dict(train_config),
         "clip_frames": clip_frames,
-        "device": torch.device(device).type,
         **key,
     }
     model = DualEncoder(model_config, seed)
-    with RunStore(workspace.runs).open(kind, config, seed, code_hash(__name__)[0]) as run:
-        if not run.finished:
-            batches = ContrastiveBatches(
-                data.clips("train"),
-                captions,
-                data.tokenizer,
-                num_frames=clip_frames,
-                batch_size=train_config.batch_size,
-                seed=seed,
-                max_length=model_config.text.max_length,
-                device=device,
-            )
-            began = time.process_time()
-            train(
-                model,
-                batches,
-                contrastive_loss,
-                train_config,
-                run.path,
-                device=device,
-                title=f"{kind} {seed}",
-            )
-            save_file(model.state_dict(), run.path / WEIGHTS)
-            run.finish({"steps": train_config.steps, "cpu_seconds": time.process_time() - began})
-        return load_weights(model, run.path / WEIGHTS).to(device)
+
+    def trained(folder: Path) -> nn.Module:
+        batches = ContrastiveBatches(
+            data.clips("train"),
+            captions,
+            data.tokenizer,
+            num_frames=clip_frames,
+            batch_size=train_config.batch_size,
+            seed=seed,
+            max_length=model_config.text.max_length,
+            device=device,
+        )
+        title = f"{kind} {seed}"
+        return train(model, batches, contrastive_loss, train_config, folder, device=device, title=title)
+
+    code = code_hash(f"{__name__}:trained_dual_encoder").hash
+    return train_once(
+        kind, config, seed, device, workspace, code=code, steps=train_config.steps, model=model, train=trained
+    )[0]
 
 
 def load_weights(model: DualEncoder, path: Path) -> DualEncoder:

@@ -7,15 +7,14 @@ object first and wrong captions all along; without the first the verbs stayed ne
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
+from torch import nn
 
 from svitt.config import to_dict
 from svitt.data.text import build_tokenizer
@@ -32,18 +31,16 @@ from svitt.data.worlds.shapes.scene import clip_parameters
 from svitt.data.worlds.shapes.world import Split, WorldSpec
 from svitt.experiments.shared.edge_patterns import Pattern, masks
 from svitt.experiments.shared.tiny_models import (
-    WEIGHTS,
     WorldData,
-    load_weights,
     tiny_video_config,
     world_data,
 )
+from svitt.experiments.shared.train_once import train_once
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
 from svitt.models.masked_attention import with_masks
 from svitt.models.text_encoder import TextConfig
 from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.records.code_hash import code_hash
-from svitt.records.run_store import RunStore
 from svitt.records.workspace import Workspace
 from svitt.training.hard_negatives import CaptionedClips, StagedBatches, staged_loss
 from svitt.training.trainer import TrainConfig, train
@@ -183,22 +180,33 @@ def trained_harder(
     config = {
         "settings": to_dict(settings),
         "pattern": None if pattern is None else to_dict(pattern),
-        "device": torch.device(device).type,
     }
-    with RunStore(workspace.runs).open("two_objects", config, seed, code_hash(__name__)[0]) as run:
-        if not run.finished:
-            easy_until = round(settings.easy_share * settings.steps)
-            stages = [(0, captioned(data.one, "train", seed, False))] if easy_until else []
-            stages.append((easy_until, captioned(data.two, "train", seed, True)))
-            batches = StagedBatches(
-                stages, data.tokenizer, settings.num_frames, settings.batch_size, seed, MAX_LENGTH, device
-            )
-            recipe = TrainConfig(
-                settings.steps, settings.batch_size, settings.learning_rate,
-                warmup_steps=settings.warmup_steps, mixed_precision=settings.mixed_precision,
-            )  # fmt: skip
-            began = time.process_time()
-            train(model, batches, staged_loss, recipe, run.path, device=device, title=f"two objects {seed}")
-            save_file(model.state_dict(), run.path / WEIGHTS)
-            run.finish({"steps": settings.steps, "cpu_seconds": time.process_time() - began})
-        return load_weights(model, run.path / WEIGHTS).to(device)
+
+    def trained(folder: Path) -> nn.Module:
+        batches = staged_batches(settings, data, seed, device)
+        title = f"two objects {seed}"
+        return train(model, batches, staged_loss, recipe(settings), folder, device=device, title=title)
+
+    code = code_hash(f"{__name__}:trained_harder").hash
+    return train_once(
+        "two_objects", config, seed, device, workspace,
+        code=code, steps=settings.steps, model=model, train=trained,
+    )[0]  # fmt: skip
+
+
+def staged_batches(settings: HarderSettings, data: HarderData, seed: int, device: str) -> StagedBatches:
+    """Clips of one object first, then of two."""
+    easy_until = round(settings.easy_share * settings.steps)
+    stages = [(0, captioned(data.one, "train", seed, False))] if easy_until else []
+    stages.append((easy_until, captioned(data.two, "train", seed, True)))
+    return StagedBatches(
+        stages, data.tokenizer, settings.num_frames, settings.batch_size, seed, MAX_LENGTH, device
+    )
+
+
+def recipe(settings: HarderSettings) -> TrainConfig:
+    """How the models of a scale are trained."""
+    return TrainConfig(
+        settings.steps, settings.batch_size, settings.learning_rate,
+        warmup_steps=settings.warmup_steps, mixed_precision=settings.mixed_precision,
+    )  # fmt: skip

@@ -206,7 +206,7 @@ def test_random_tokens_follow_the_seed_not_the_batch() -> None:
 
 def test_the_oracle_keeps_what_its_scores_say() -> None:
     scores = np.random.default_rng(2).random((5, 64)).astype(np.float32)
-    model = pruned(tiny_model(), NodeSparsity(0.3, (0, 1), "oracle"))
+    model = pruned(tiny_model(), NodeSparsity(0.3, (0, 1), "given"))
     kept = encode(model, CLIPS, "cpu", scores=scores, batch_size=2).kept
     assert np.array_equal(kept[-1], top_tokens(scores, 6))
 

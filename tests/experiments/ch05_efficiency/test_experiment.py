@@ -79,7 +79,7 @@ def test_counts_are_the_same_for_every_seed_and_times_are_kept_run_by_run(runs: 
 def test_the_rules_read_what_is_recorded(out_dir: str) -> None:
     for claim, parts in (("efficiency", 1), ("context", 3)):
         row = judged(claim, "smoke", out_dir)
-        assert verdict_text(row).startswith(f"scale smoke, seed 0: {claim}: too small to judge")
+        assert verdict_text(row).startswith(f"scale smoke, seeds 0-1: {claim}: too small to judge")
         assert len(rule_table(row)) == parts
 
 

@@ -1,0 +1,58 @@
+"""A model trained now, or found where the same training has been finished before."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from svitt.records.run_store import Run, RunStore
+from svitt.records.workspace import Workspace
+from svitt.training.trainer import LOG
+
+M = TypeVar("M", bound=nn.Module)
+WEIGHTS = "model.safetensors"
+
+
+def train_once(
+    kind: str,
+    config: Mapping[str, Any],
+    seed: int,
+    device: str,
+    workspace: Workspace,
+    *,
+    code: str,
+    steps: int,
+    model: M,
+    train: Callable[[Path], nn.Module],
+    kept: Callable[[nn.Module], dict[str, Tensor]] | None = None,
+) -> tuple[M, Run]:
+    """``model`` with trained weights, on ``device`` and in evaluation mode, and the run they are kept in.
+
+    kind, config, seed, code: what determines the weights; ``code`` is the hash of the caller. train: trains
+    in the folder it is given, going on from what is there, and returns the trained module. kept: its weights
+    that are worth keeping (default: all); the others stay as they are in ``model``.
+    """
+    key = {**config, "device": torch.device(device).type}
+    with RunStore(workspace.runs).open(kind, key, seed, code) as run:
+        if not run.finished:
+            before, began = spent(run.path), time.process_time()
+            trained = train(run.path)
+            part = run.path / f".{WEIGHTS}.part"
+            save_file(trained.state_dict() if kept is None else kept(trained), part)
+            part.replace(run.path / WEIGHTS)
+            run.finish({"steps": steps, "cpu_seconds": before + time.process_time() - began})
+        model.load_state_dict(load_file(run.path / WEIGHTS), strict=kept is None)
+        return model.to(device).eval(), run
+
+
+def spent(folder: Path) -> float:
+    """CPU seconds of the training steps that earlier, interrupted processes took in this folder."""
+    lines = (line for log in sorted(folder.rglob(LOG)) for line in log.read_text().splitlines())
+    return sum(float(json.loads(line).get("cpu_seconds", 0.0)) for line in lines if line.strip())

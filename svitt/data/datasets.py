@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from tqdm.auto import tqdm
 
 from svitt.config import require
 from svitt.data.video.decode import read_clip
+from svitt.data.workers import serve
+from svitt.data.worlds.shapes.files import sha256_of, write_atomic
 from svitt.data.worlds.shapes.world import ClipRecord, Split, World
 from svitt.errors import AnnotationError
 
@@ -63,12 +66,15 @@ def open_cache(
     require(len(records) > 0, "split", split, "a split with clips in it")
     folder = world.folder / "cache" if folder is None else folder
     path = folder / f"{split}-{size}px-{world.digest[:16]}.npy"
+    digest = path.with_suffix(".sha256")
     shape = (len(records), world.spec.num_frames, size, size, 3)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            if not path.exists():
+            if not (path.exists() and digest.exists()):
+                path.with_suffix(".part").unlink(missing_ok=True)
                 _decode(records, shape, path, workers, progress)
+                write_atomic(digest, sha256_of(path).encode())
     except OSError as error:
         raise AnnotationError(
             f"{folder}: cannot keep decoded clips here: {error.strerror or error} ({error.filename}); "
@@ -82,6 +88,8 @@ def open_cache(
         raise AnnotationError(
             f"{path}: holds {frames.dtype} {frames.shape}, expected uint8 {shape}; delete it: it is made anew"
         )
+    if digest.read_text() != sha256_of(path):
+        raise AnnotationError(f"{path}: is not what was decoded; delete it: it is made anew")
     return ClipCache(frames, records, path)
 
 
@@ -118,7 +126,7 @@ def _map(tasks: list[tuple[list[Path], tuple[int, ...]]], workers: int) -> Itera
         return
     # Spawned: a video reader must not be inherited through a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(workers, len(tasks)), context, serve, (os.getpid(),)) as pool:
         try:
             yield from pool.map(_decode_chunk, tasks)
         finally:

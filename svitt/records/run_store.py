@@ -24,6 +24,8 @@ from filelock import FileLock, Timeout
 from svitt.errors import ConfigError, RecordError
 from svitt.records.code_hash import code_hash
 
+DIGESTS = "digests.json"
+
 __all__ = ["Run", "RunStore", "code_hash", "plain_data", "write_json"]
 
 
@@ -109,7 +111,26 @@ class Run:
             raise RecordError(
                 f"{self.path}: finish() belongs inside `with store.open(...) as run`, on an unfinished run"
             )
-        write_json(self.path / "summary.json", plain_data(summary, "summary"))
+        plain = plain_data(summary, "summary")
+        write_json(self.path / DIGESTS, self._digests())
+        write_json(self.path / "summary.json", plain)
+
+    def _digests(self) -> dict[str, str]:
+        """SHA-256 of the weights in the folder, brought to the disk first."""
+        found: dict[str, str] = {}
+        for path in sorted(self.path.glob("*.safetensors")):
+            with path.open("rb+") as file:
+                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())
+        return found
+
+    def _verify(self) -> None:
+        """Errors: RecordError where the weights of a finished run are not those it was finished with."""
+        kept = _read_json(self.path / DIGESTS) if (self.path / DIGESTS).is_file() else None
+        if kept != self._digests():
+            raise RecordError(
+                f"{self.path}: its weights are not those it was finished with; delete the folder, run again"
+            )
 
     def __enter__(self) -> Run:
         if not self.finished:
@@ -118,6 +139,8 @@ class Run:
             self._release()
         try:
             self._prepare()
+            if self.finished:
+                self._verify()
         except BaseException:
             self._release()
             raise

@@ -205,7 +205,7 @@ def test_clips_of_another_shape_are_refused() -> None:
         ({"width": 30, "num_heads": 4}, "width = 30 .*multiples of num_heads = 4"),
         ({"image_size": 30}, "image_size = 30 .*multiples of patch_size = 16"),
         ({"patch_size": 14, "image_size": 28, "stem": "conv"}, "patch_size = 14 .*powers of 2"),
-        ({"stem": "lineal"}, "stem = 'lineal' .*patch, conv"),
+        ({"stem": "lineal"}, "stem = 'lineal' .*conv, patch"),
         ({"nodes": {"prune_layers": [3, 12]}}, "prune_layers = .*below depth = 12"),
         ({"edges": {"num_random_block": 3}}, "did you mean 'num_random_blocks'"),
         ({"depht": 3}, "did you mean 'depth'"),

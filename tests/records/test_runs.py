@@ -187,3 +187,22 @@ def test_unwritable_workspace_is_named(tmp_path: Path) -> None:
     assert file.read_text() == "kept"
     with pytest.raises(ConfigError, match="cannot write to /proc/none"):
         Workspace.open("/proc/none")
+
+
+def test_weights_of_a_finished_run_are_verified_when_it_is_opened(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    with store.open("train", CONFIG, 0, "c") as run:
+        (run.path / "model.safetensors").write_bytes(b"weights")
+        run.finish({"loss": 0.5})
+    with store.open("train", CONFIG, 0, "c") as found:
+        assert found.finished
+    (run.path / "model.safetensors").write_bytes(b"weightz")
+    with (
+        pytest.raises(RecordError, match="its weights are not those it was finished with"),
+        store.open("train", CONFIG, 0, "c"),
+    ):
+        pass
+    (run.path / "model.safetensors").write_bytes(b"weights")
+    (run.path / "digests.json").unlink()
+    with pytest.raises(RecordError, match="not those"), store.open("train", CONFIG, 0, "c"):
+        pass

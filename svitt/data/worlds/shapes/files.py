@@ -103,8 +103,17 @@ def write_new(path: Path, content: bytes) -> None:
 def write_atomic(path: Path, content: bytes) -> None:
     """Replaces ``path`` at one stroke."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     part.replace(path)
+
+
+def remove_parts(folder: Path) -> None:
+    """Deletes what killed processes left half written; only under the folder's lock."""
+    for part in folder.rglob(".*.part"):
+        part.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import signal
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from svitt.config import from_dict, to_dict
+from svitt.data.workers import serve
 from svitt.data.worlds.shapes.files import (
     FileEntry,
     append_journal,
@@ -24,6 +25,7 @@ from svitt.data.worlds.shapes.files import (
     make_clips,
     read_journal,
     read_json,
+    remove_parts,
     write_atomic,
 )
 from svitt.data.worlds.shapes.grammar import CaptionKind, Mover, Scene
@@ -64,6 +66,7 @@ def make_files(spec: WorldSpec, folder: Path, workers: int, progress: bool) -> N
 
 def _make_locked(spec: WorldSpec, folder: Path, workers: int, progress: bool) -> None:
     _claim(spec, folder)
+    remove_parts(folder)
     if (folder / MANIFEST).exists():
         entries = {f.name: f for c in _read_manifest(folder)[2] for f in (c.video, c.truth)}
     else:
@@ -133,9 +136,7 @@ def _run(
             return
         # Spawned, not forked: safe where the parent has threads (PyTorch, a notebook).
         context = multiprocessing.get_context("spawn")
-        # An interrupt is the parent's to handle: it lets the tasks at work finish.
-        quiet = (signal.SIGINT, signal.SIG_IGN)
-        with ProcessPoolExecutor(min(workers, len(tasks)), context, signal.signal, quiet) as pool:
+        with ProcessPoolExecutor(min(workers, len(tasks)), context, serve, (os.getpid(),)) as pool:
             futures = {pool.submit(make_clips, task): len(task[3]) for task in tasks}
             try:
                 for future in as_completed(futures):
@@ -185,16 +186,29 @@ def load_entries(folder: Path, full: bool, progress: bool) -> tuple[WorldSpec, s
         for entry in (clip.video, clip.truth):
             check_file(folder, entry, full)
             listed.add(entry.name)
-        if full and clip_parameters(spec, clip.split, clip.index).digest() != clip.parameters:
-            raise AnnotationError(
-                f"{folder / MANIFEST}: clip {clip.split}/{clip.index} was drawn from other parameters than "
-                "this version of svitt draws; make the world anew in another folder"
-            )
+        if full:
+            _check_drawn(spec, clip, folder)
     for split in SPLITS:
         for path in sorted((folder / split).glob("*.mp4")):
             if f"{split}/{path.name}" not in listed:
                 raise AnnotationError(f"{path}: not in the manifest; move it out of the world's folder")
     return spec, digest, clips
+
+
+def _check_drawn(spec: WorldSpec, clip: ClipEntry, folder: Path) -> None:
+    """That the manifest says of a clip what its seed and number give."""
+    drawn = clip_parameters(spec, clip.split, clip.index)
+    name = f"{folder / MANIFEST}: clip {clip.split}/{clip.index}"
+    if drawn.digest() != clip.parameters:
+        raise AnnotationError(
+            f"{name} was drawn from other parameters than this version of svitt draws; make the world anew "
+            "in another folder"
+        )
+    if (drawn.scene, drawn.caption_threshold) != (clip.scene, clip.threshold):
+        raise AnnotationError(
+            f"{name}: its objects or its caption threshold were edited; delete the folder and make the world "
+            "anew"
+        )
 
 
 def _read_manifest(folder: Path) -> tuple[WorldSpec, str, list[ClipEntry]]:

@@ -14,11 +14,16 @@ import psutil
 import torch
 
 from svitt.config import nearest, to_dict
-from svitt.errors import ConfigError
+from svitt.errors import ConfigError, RecordError
+from svitt.experiments.own_settings import changed_settings, custom_scale, default_parameters
 from svitt.ledger.claims import claims_file, load_claims, rule_hashes
+from svitt.ledger.judgement import SMOKE
+from svitt.records.attempts import attempt, unfinished_seconds
 from svitt.records.code_hash import code_hash
 from svitt.records.code_list import write_code
+from svitt.records.currency import require_current
 from svitt.records.entry_points import entry_point
+from svitt.records.provenance import computing_threads, git_state
 from svitt.records.record import (
     Record,
     make_record,
@@ -95,48 +100,73 @@ def _cpu_seconds() -> float:
 
 
 def ensure(
-    experiment: Experiment, scale: str, seed: int, device: str = "cpu", out_dir: str = ""
+    experiment: Experiment,
+    scale: str,
+    seed: int,
+    device: str = "cpu",
+    out_dir: str = "",
+    *,
+    changes: str = "",
 ) -> tuple[Record, bool]:
-    """The record of ``experiment`` at ``scale`` and ``seed``, measured now if it is missing or stale.
+    """The record of ``experiment`` at ``scale`` and ``seed``, measured now if it is missing.
 
-    out_dir: where worlds, runs and results go; empty means the checkout's own places. Returns the
-    record and whether it was measured in this call. Errors: ConfigError for an unknown scale or device,
-    RecordError where a scale above smoke meets uncommitted changes.
+    out_dir: where worlds, runs and results go; empty means the checkout's own places. changes: own settings,
+    e.g. ``"keep_rates=(0.3,), model.width=32"``; their record stands under the scale ``custom-<hash>``, which
+    is never judged. Returns the record and whether it was measured in this call.
+
+    Errors: ConfigError for an unknown scale or device, or changes that do not fit; RecordError where a record
+    is there and stale (nothing is measured again without being asked), where a scale above smoke meets
+    uncommitted changes, or where the tree changes meanwhile.
     """
     settings = settings_of(experiment, scale)
     if not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"seed = {seed!r} is out of range; allowed: integers from 0")
     hardware = checked_device(device)
+    if changes:
+        settings, scale = changed_settings(settings, changes), custom_scale(settings, changes)
     workspace = Workspace.open(out_dir)
     code = code_hash(entry_point(experiment.CHAPTER))
     path = record_path(workspace.results, scale, experiment.CHAPTER, seed)
     parameters = to_dict(settings)
     if path.exists():
         found = read_record(path)
-        if found.code_hash == code.hash and found.parameters == parameters:
+        default = default_parameters(type(settings))
+        try:
+            require_current(found, path, workspace.results, code, parameters, default)
             return found, False
+        except RecordError as error:
+            if scale != SMOKE:
+                raise
+            print(f"measured again: {error}", file=sys.stderr)  # it costs seconds and decides nothing
     root = project_root()
-    require_clean(scale, root)
+    require_clean("smoke" if changes else scale, root)
     claims = load_claims(claims_file(root))
+    before = git_state(root)
+    about = {"record_set": experiment.CHAPTER, "scale": scale, "seed": seed, "commit": before[0]}
+    about |= {"code_hash": code.hash, "device": device, "threads": computing_threads()}
+    spent = unfinished_seconds(workspace.results, experiment.CHAPTER, scale, seed, code.hash)
     began, cpu = time.perf_counter(), _cpu_seconds()
-    measured: Measurement = experiment.measure(settings, seed, device, workspace)
-    record = make_record(
-        experiment.CHAPTER,
-        scale,
-        seed,
-        parameters=parameters,
-        values=measured.values,
-        code=code,
-        rule_hashes=rule_hashes(claims, experiment.CHAPTER, scale, measured.outcomes),
-        root=root,
-        cpu_seconds=_cpu_seconds() - cpu,
-        wall_seconds=time.perf_counter() - began,
-        command=f"svitt run {experiment.CHAPTER} --scale {scale} --seeds {seed}"
-        + (f" --device {device}" if device != "cpu" else ""),
-        gpu=torch.cuda.get_device_name(hardware) if hardware.type == "cuda" else None,
-    )
-    write_code(workspace.results, code)
-    write_record(workspace.results, record, measured.outcomes)
+    with attempt(workspace.results, _cpu_seconds, **about):
+        measured: Measurement = experiment.measure(settings, seed, device, workspace)
+        record = make_record(
+            experiment.CHAPTER,
+            scale,
+            seed,
+            parameters=parameters,
+            values=measured.values,
+            code=code,
+            rule_hashes={} if changes else rule_hashes(claims, experiment.CHAPTER, scale, measured.outcomes),
+            root=root,
+            cpu_seconds=spent + _cpu_seconds() - cpu,
+            wall_seconds=time.perf_counter() - began,
+            command=f"svitt run {experiment.CHAPTER} --scale {scale} --seeds {seed}"
+            + (f" --device {device}" if device != "cpu" else ""),
+            gpu=torch.cuda.get_device_name(hardware) if hardware.type == "cuda" else None,
+            threads=computing_threads(),
+            commit=before,
+        )
+        write_code(workspace.results, code)
+        write_record(workspace.results, record, measured.outcomes, distinct=True)
     return read_record(path), True
 
 

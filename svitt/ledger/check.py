@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from svitt.errors import ConfigError, RecordError
 from svitt.ledger.claims import Claim
+from svitt.ledger.digests import claim_digests, file_digests
+from svitt.ledger.instruments import instrument_problems
 from svitt.ledger.judgement import SMOKE, Judgement
 from svitt.ledger.present import Present
 from svitt.ledger.verdicts import Row, ledger
-from svitt.records.arrays import outcomes_path, write_atomically
+from svitt.records.arrays import outcomes_path, strict_json, write_atomically
+from svitt.records.attempts import read_attempts
 from svitt.records.code_hash import Code, changes, code_hash
 from svitt.records.code_list import code_path, read_code
 from svitt.records.entry_points import entry_point
 from svitt.records.record import Record, read_outcomes, read_record
+from svitt.records.workspace import project_root
 
 SNAPSHOT = "verdicts.json"
 CodeHash = Callable[[str], Code]
@@ -98,9 +102,12 @@ def _verdict_of(stored: object) -> str:
         return "nothing"
 
 
-def snapshot(rows: Iterable[Row], results: Path) -> dict[str, Any]:
-    """What ``verdicts.json`` holds: every verdict with its numbers, and the records they rest on."""
+def snapshot(rows: Sequence[Row], results: Path) -> dict[str, Any]:
+    """What ``verdicts.json`` holds: every verdict with its numbers, the records they rest on, and the digest
+    of everything else that a page shows."""
     return {
+        "texts": claim_digests(row.claim for row in rows),
+        "files": file_digests(project_root(), results, record_files(results)),
         "claims": {
             row.claim.id: {
                 "present": _present(row.present),
@@ -116,7 +123,7 @@ def snapshot(rows: Iterable[Row], results: Path) -> dict[str, Any]:
     }
 
 
-def write_snapshot(rows: Iterable[Row], results: Path) -> Path:
+def write_snapshot(rows: Sequence[Row], results: Path) -> Path:
     """Writes ``<results>/verdicts.json``, which ``check`` compares with later."""
     results.mkdir(parents=True, exist_ok=True)
     text = json.dumps(snapshot(rows, results), indent=1, sort_keys=True, allow_nan=False) + "\n"
@@ -155,6 +162,30 @@ def _check_files(results: Path, problems: list[str]) -> list[Record]:
             f"{path} has no record beside it; the seed's JSON is missing: restore it or run the seed"
         )
     return records
+
+
+def _few(names: Sequence[str], shown: int = 6) -> str:
+    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + rest
+
+
+def _check_attempts(records: list[Record], results: Path, problems: list[str]) -> None:
+    """Every record above smoke has an attempt that made it."""
+    try:
+        made = {
+            (a.record_set, a.scale, a.seed)
+            for a in read_attempts(results)
+            if a.event in ("finished", "recorded")
+        }
+    except RecordError as error:
+        problems.append(str(error))
+        return
+    for record in records:
+        if record.scale != SMOKE and (record.chapter, record.scale, record.seed) not in made:
+            problems.append(
+                f"{record.scale}/{record.chapter}/seed{record.seed}.json: attempts.jsonl has no attempt that "
+                "made it; restore the log from git"
+            )
 
 
 def _check_code(records: list[Record], results: Path, problems: list[str]) -> list[Record]:
@@ -203,8 +234,9 @@ def _check_snapshot(rows: list[Row], results: Path, problems: list[str]) -> None
             problems.append(f"{path} is missing; write it with `svitt claims --write`")
         return
     try:
-        stored = json.loads(path.read_bytes())
+        stored = strict_json(path.read_bytes())
         stored_claims, stored_records = dict(stored["claims"]), dict(stored["records"])
+        stored_rest = {part: dict(stored[part]) for part in ("texts", "files")}
     except (ValueError, KeyError, TypeError) as error:
         problems.append(f"{path} is damaged ({error}); write it anew with `svitt claims --write`")
         return
@@ -216,6 +248,15 @@ def _check_snapshot(rows: list[Row], results: Path, problems: list[str]) -> None
         elif stored_records.get(name) != now["records"][name]:
             what = "is new" if name not in stored_records else "differs from the one judged"
             problems.append(f"{results / name} {what}; `svitt claims --write` judges it")
+    for part, what in (("texts", "the text of claim"), ("files", "the file")):
+        for name in sorted(stored_rest[part].keys() | now[part].keys()):
+            if stored_rest[part].get(name) != now[part].get(name):
+                how = "is gone" if name not in now[part] or now[part][name] == "missing" else "changed"
+                how = "is new" if name not in stored_rest[part] else how
+                problems.append(
+                    f"{what} {name!r} {how} since {SNAPSHOT} was written; restore it from git, or see that "
+                    "the change is right and `svitt claims --write`"
+                )
     for name in sorted(stored_claims.keys() | now["claims"].keys()):
         old, new = stored_claims.get(name), now["claims"].get(name)
         if not _same(old, new):
@@ -231,13 +272,16 @@ def check(claims: list[Claim], results: Path, hashes: CodeHash = code_hash) -> l
     problems: list[str] = []
     records = _check_files(results, problems)
     readable = len(records) == len(record_files(results))
+    _check_attempts(records, results, problems)
+    problems += instrument_problems(claims, records, project_root())
     _check_records(records, {claim.id: claim for claim in claims}, problems)
     listed = _check_code(records, results, problems)
     for chapter, names in staleness(listed, results, hashes).items():
         scales = sorted({r.scale for r in records if r.chapter == chapter})
         problems.append(
-            f"{chapter} (scales {', '.join(scales)}) is stale: {', '.join(names)} changed since it was "
-            f"recorded; run `svitt run {chapter} --scale {scales[0]}` again"
+            f"{chapter} (scales {', '.join(scales)}) is stale: {_few(names)} changed since it was recorded; "
+            f"vouch for it (svitt replay COMMIT) or measure it again (svitt run {chapter} "
+            f"--scale {scales[0]} --rerun)"
         )
     if readable:
         try:

@@ -142,6 +142,10 @@ def circles(graph: Mapping[Key, tuple[Key, ...]]) -> list[list[Key]]:
     return found
 
 
+def _short(label: str) -> str:
+    return label.rpartition(" [")[0].rpartition(".")[2] if label.endswith("]") else label.rpartition(".")[2]
+
+
 def changes(before: Mapping[str, Definition], now: Mapping[str, Definition]) -> list[str]:
     """The definitions that make the difference, by label: changed, new, or gone.
 
@@ -156,9 +160,10 @@ def changes(before: Mapping[str, Definition], now: Mapping[str, Definition]) -> 
         for label in sorted(changed)
         if now[label].own not in old_own or not changed.intersection(set(now[label].refers_to) - {label})
     ]
+    known = {_short(label) for label in now}
     gone = [
         f"{label} (gone)"
         for label, d in sorted(before.items())
-        if d.whole not in has and label not in now and d.own not in {n.own for n in now.values()}
+        if d.whole not in has and _short(label) not in known
     ]
     return [*causes, *gone]

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from svitt.errors import RecordError
-from svitt.records.arrays import write_atomically
+from svitt.records.arrays import strict_json, write_atomically
 from svitt.records.code_hash import Code, Definition, combined
 
 
@@ -36,7 +36,7 @@ def read_code(results: Path, code_hash: str) -> Code:
     if not path.is_file():
         raise RecordError(f"{path}, the definitions behind a record, is missing; restore it from git")
     try:
-        data = json.loads(path.read_bytes())
+        data = strict_json(path.read_bytes())
         entry = str(data["entry"])
         definitions = {
             str(label): Definition(str(own), str(whole))

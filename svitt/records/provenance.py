@@ -81,6 +81,15 @@ def environment(gpu: str | None = None) -> tuple[dict[str, str], Hardware]:
     return versions, hardware
 
 
+def computing_threads() -> int | None:
+    """Threads that torch computes with, which change the last bits of a number; None where it is not loaded.
+
+    It is asked, never imported: reading the ledger must not wait for it.
+    """
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
+
+
 def peak_memory_mib() -> float:
     """Largest resident memory of this process so far, MiB."""
     if sys.platform == "win32":
@@ -112,6 +121,11 @@ def changed_files(root: Path) -> list[str] | None:
         return None  # no repository, or a copy of the project inside another one
     status = _git(root, "status", "--porcelain", "--untracked-files=all", "--", *DETERMINES_NUMBERS)
     return None if status is None else [line[3:] for line in status.splitlines()]
+
+
+def is_committed(path: Path) -> bool:
+    """Whether git keeps the file: a result that others may have quoted."""
+    return bool((_git(path.parent, "ls-files", "--", path.name) or "").strip())
 
 
 def git_state(root: Path) -> tuple[str | None, bool | None]:

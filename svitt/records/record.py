@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import ValidationError
 
 from svitt.errors import RecordError
 from svitt.records.arrays import (
@@ -27,14 +26,24 @@ from svitt.records.arrays import (
     decode,
     encode,
     outcomes_path,
+    strict_json,
     write_atomically,
 )
 from svitt.records.code_hash import Code
-from svitt.records.provenance import Hardware, environment, git_state, peak_memory_mib, require_clean
+from svitt.records.model import SCHEMA_VERSION, Record, Replayed, Restamped
+from svitt.records.provenance import (
+    environment,
+    git_state,
+    is_committed,
+    peak_memory_mib,
+    require_clean,
+)
 
 __all__ = [
     "Outcome",
     "Record",
+    "Replayed",
+    "Restamped",
     "environment",
     "git_state",
     "make_record",
@@ -44,88 +53,11 @@ __all__ = [
     "read_records",
     "record_path",
     "require_clean",
+    "retire_record",
     "write_record",
 ]
 
-SCHEMA_VERSION = 2  # 1: a hash of the modules that an experiment imports stood in the graph's place
 _NAME = re.compile(r"seed(0|[1-9]\d*)\.json")
-
-
-class Restamped(BaseModel):
-    """The hash of a record's first edition: over whole modules, and the commit at which it was found current
-    and the hash of the graph took its place."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    code_hash: str
-    modules: dict[str, str]
-    commit: str
-
-
-class Replayed(BaseModel):
-    """A refactoring vouched for: at ``commit`` everything in ``compared`` was measured by its code and by
-    that of ``against``, where the record was current under ``code_hash``, and was equal bit for bit."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    code_hash: str
-    against: str
-    commit: str
-    compared: tuple[str, ...]
-    created: str
-    processor: str
-
-
-class Record(BaseModel):
-    """What one chapter found with one seed at one scale, and where the numbers come from.
-
-    parameters: the scale's settings as plain data. values: summary numbers shown in the chapter.
-    outcomes: the arrays stored beside. code_hash: of the graph of definitions that determine the numbers,
-    which are listed in ``<results>/code/<code_hash>.json``. restamped: what vouched for it before, where the
-    record is older than that hash. replays: refactorings since that were shown to change no number.
-    rule_hashes: claim id -> hash of the rule the record was made under. commit, dirty: state of the tree.
-    created: ISO 8601, UTC. cpu_seconds, wall_seconds, peak_memory_mib: cost of the computation. command:
-    repeats the record. content_sha256: of this record without that field.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
-    chapter: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-    scale: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
-    seed: int = Field(ge=0)
-    parameters: dict[str, JsonValue]
-    values: dict[str, int | float | str]
-    outcomes: dict[str, Outcome] = {}
-    outcomes_sha256: str = ""
-    code_hash: str
-    restamped: Restamped | None = None
-    replays: tuple[Replayed, ...] = ()
-    rule_hashes: dict[str, str]
-    commit: str | None
-    dirty: bool | None
-    created: str
-    versions: dict[str, str]
-    hardware: Hardware
-    cpu_seconds: float = Field(ge=0)
-    wall_seconds: float = Field(ge=0)
-    peak_memory_mib: float = Field(ge=0)
-    command: str
-    content_sha256: str = ""
-
-    @field_validator("values", mode="before")
-    @classmethod
-    def _plain(cls, values: Any) -> Any:
-        """numpy scalars -> Python numbers; NaN and infinity are refused (JSON has none)."""
-        if not isinstance(values, Mapping):
-            return values
-        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
-        for key, value in plain.items():
-            if isinstance(value, bool):
-                raise ValueError(f"{key} is a truth value; record a number or a text")
-            if isinstance(value, float) and not np.isfinite(value):
-                raise ValueError(f"{key} = {value} is not finite")
-        return plain
 
 
 def make_record(
@@ -143,13 +75,23 @@ def make_record(
     command: str,
     peak_memory: float | None = None,
     gpu: str | None = None,
+    threads: int | None = None,
+    commit: tuple[str | None, bool | None] | None = None,
 ) -> Record:
     """A Record with commit, versions, hardware, time and memory of this process filled in.
 
     code: what ``code_hash`` returned for the experiment's ``measure``. peak_memory: MiB; None takes this
-    process's.
+    process's. commit: state of the tree (commit, dirty) before measuring. Errors: RecordError where it is
+    another one now: nobody could say which code made the numbers.
     """
-    commit, dirty = git_state(root)
+    now = git_state(root)
+    if commit is not None and commit != now:
+        raise RecordError(
+            f"{chapter}, scale {scale}, seed {seed}: the tree changed while it was measured (commit "
+            f"{commit[0]} before, {now[0]} now; changes before: {commit[1]}, now: {now[1]}); nothing is "
+            "recorded, run it again and leave the tree alone meanwhile (or run from a clone)"
+        )
+    (commit_id, dirty) = now
     versions, hardware = environment(gpu)
     try:
         return Record(
@@ -160,8 +102,9 @@ def make_record(
             values=dict(values),
             code_hash=code.hash,
             rule_hashes=dict(rule_hashes),
-            commit=commit,
+            commit=commit_id,
             dirty=dirty,
+            threads=threads,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=versions,
             hardware=hardware,
@@ -189,23 +132,44 @@ def _content_sha256(data: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical({k: v for k, v in data.items() if k != "content_sha256"})).hexdigest()
 
 
-def write_record(results: Path, record: Record, outcomes: Mapping[str, ArrayLike]) -> Path:
+def write_record(
+    results: Path, record: Record, outcomes: Mapping[str, ArrayLike], *, distinct: bool = False
+) -> Path:
     """Writes the record and its raw outcomes; returns the path of the JSON.
 
     outcomes: name -> array of any shape (numbers, truth values or texts; finite). Equal outcomes give equal
-    bytes. Errors: RecordError for an outcome that cannot be stored.
+    bytes. distinct: refuse outcomes that another seed has to the last bit. Errors: RecordError for that, for
+    an outcome that cannot be stored, and where a committed record would be overwritten.
     """
     encoded, shapes = encode(outcomes)
-    data = record.model_copy(
-        update={"outcomes": shapes, "outcomes_sha256": hashlib.sha256(encoded).hexdigest()}
-    ).model_dump(mode="json")
+    sha256 = hashlib.sha256(encoded).hexdigest()
+    data = record.model_copy(update={"outcomes": shapes, "outcomes_sha256": sha256}).model_dump(mode="json")
     path = record_path(results, record.scale, record.chapter, record.seed)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and is_committed(path):
+        raise RecordError(
+            f"{path} is committed and is not overwritten; svitt run {record.chapter} --scale {record.scale} "
+            f"--seeds {record.seed} --rerun --replace gives it up and says so in attempts.jsonl"
+        )
+    for other in read_records(results, record.scale, record.chapter) if distinct else []:
+        if other.seed != record.seed and other.outcomes_sha256 == sha256 and shapes:
+            raise RecordError(
+                f"{path}: every outcome equals that of seed {other.seed}; a seed that changes nothing is no "
+                "replicate: see that the experiment uses its seed"
+            )
     # The old JSON goes first: a kill in between leaves a missing record, not one beside foreign outcomes.
     path.unlink(missing_ok=True)
     write_atomically(outcomes_path(path), compress(encoded))
     write_atomically(path, signed(data))
     return path
+
+
+def retire_record(path: Path) -> Record:
+    """Takes a record and its outcomes away, to be measured again; returns what it was."""
+    record = read_record(path)
+    path.unlink()
+    outcomes_path(path).unlink(missing_ok=True)
+    return record
 
 
 def signed(data: Mapping[str, Any]) -> bytes:
@@ -227,8 +191,8 @@ def read_record(path: Path) -> Record:
     if not path.is_file():
         raise RecordError(f"{path} is missing; run the chapter at that scale and seed to make it")
     try:
-        data = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        data = strict_json(path.read_bytes())
+    except ValueError as error:
         raise RecordError(f"{path} is not JSON ({error}); {_way_out(path)}") from error
     try:
         record = Record.model_validate(data)
@@ -236,7 +200,11 @@ def read_record(path: Path) -> Record:
         raise RecordError(
             f"{path} does not follow schema {SCHEMA_VERSION}: {_reasons(error)}; {_way_out(path)}"
         ) from error
-    if record.content_sha256 != _content_sha256(data):
+    try:
+        content = _content_sha256(data)
+    except ValueError as error:
+        raise RecordError(f"{path} holds NaN or infinity; {_way_out(path)}") from error
+    if record.content_sha256 != content:
         raise RecordError(f"{path} was edited: its content does not match its SHA-256; {_way_out(path)}")
     absolute = path.absolute()
     place = record_path(absolute.parents[2], record.scale, record.chapter, record.seed)
@@ -257,7 +225,7 @@ def read_outcomes(path: Path) -> dict[str, Array]:
     if not beside.is_file():
         raise RecordError(f"{beside}, the raw outcomes of {path.name}, is missing; {_way_out(beside)}")
     try:
-        sha256, arrays = decode(beside.read_bytes())
+        sha256, arrays = decode(beside.read_bytes(), record.outcomes)
     except ValueError as error:
         raise RecordError(f"{beside} is damaged ({error}); {_way_out(beside)}") from error
     if sha256 != record.outcomes_sha256:

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from svitt.errors import ConfigError, RecordError
 from svitt.records.code_hash import code_hash
+from svitt.records.provenance import computing_threads
 
 DIGESTS = "digests.json"
 
@@ -189,14 +190,17 @@ class RunStore:
     def open(self, kind: str, config: Mapping[str, Any], seed: int, code: str) -> Run:
         """The run of this content; use it as a context manager.
 
-        kind: lower-case name of what is trained. config: plain data. code: ``code_hash(entry)[0]``.
+        kind: lower-case name of what is trained. config: plain data. The number of computing threads is part
+        of the key, since it changes the last bits of weights. code: ``code_hash(entry)[0]``.
         Errors: ConfigError naming a key that is not plain data; RecordError on an edited folder.
         """
         if not re.fullmatch(r"[a-z][a-z0-9_]*", kind):
             raise ConfigError(f"kind = {kind!r}; allowed: lower-case letters, digits and _, a letter first")
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ConfigError(f"seed = {seed!r}; allowed: integers from 0")
-        key = {"kind": kind, "config": plain_data(config), "seed": seed, "code": code}
+        key: dict[str, Any] = {"kind": kind, "config": plain_data(config), "seed": seed, "code": code}
+        if (threads := computing_threads()) is not None:
+            key["threads"] = threads
         text = json.dumps(key, sort_keys=True, separators=(",", ":"), allow_nan=False)
         name = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         return Run(self.root / name, self._lock_file(name), key)

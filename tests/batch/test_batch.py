@@ -215,7 +215,7 @@ def test_command_reports_failures_in_its_exit_status(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     assert main(["run", "01", "--scale", "smoke", "--seeds", "0,1", "--jobs", "2"]) == 1
     captured = capsys.readouterr()
-    assert "0 finished, 0 finished before, 2 failed" in captured.out
+    assert "0 read from the record, 0 measured, 2 failed" in captured.out
     assert "FAILED 01_toy smoke seed 1: its process ended with status 1" in captured.out
     assert str(root / "runs" / "notebooks" / "smoke" / "01_toy" / "seed1.log") in captured.out
 

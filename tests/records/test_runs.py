@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from svitt.cli import main
 from svitt.errors import ConfigError, RecordError
@@ -46,6 +47,7 @@ def test_finished_run_keeps_its_summary_and_is_not_finished_twice(tmp_path: Path
         "config": {"width": 8, "layers": [1, 2], "optimiser": {"rate": 0.1}},
         "seed": 3,
         "code": "c",
+        "threads": torch.get_num_threads(),
     }
     with store.open("train", CONFIG, 3, "c") as again:
         assert again.finished

@@ -1,12 +1,12 @@
-# make book              run every chapter at scale smoke, build that edition into _build/html
-# make book SCALE=cpu    the same at the scale of the committed book (hours)
+# make book              render the committed edition here, every chapter also run at scale smoke; _build/html
+# make book SCALE=smoke  an edition of runs made here (SCALE=cpu: some 11 CPU hours)
 # make test              lint, types, unit tests, every chapter, the site
 # make site              build the committed edition as it stands, without running anything
 # make clean             remove what was built (environment, runs and worlds stay)
 #
 # All of them first make .venv from requirements.txt, once, and again when the lock changes.
 
-SCALE ?= smoke
+SCALE ?=
 JOBS ?= 2
 SEEDS ?=
 VENV := .venv
@@ -27,7 +27,7 @@ help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
 book: $(STAMP)
-	$(BIN)/svitt book --scale $(SCALE) --jobs $(JOBS) $(if $(SEEDS),--seeds $(SEEDS))
+	$(BIN)/svitt book $(if $(SCALE),--scale $(SCALE)) --jobs $(JOBS) $(if $(SEEDS),--seeds $(SEEDS))
 
 test: $(STAMP)
 	$(BIN)/ruff check .

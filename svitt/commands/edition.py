@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import yaml
 
 from svitt.errors import ConfigError
 
@@ -35,12 +36,12 @@ def require_book_tools() -> None:
             )
 
 
-def stage_book(root: Path, stage: Path) -> Path:
+def stage_book(root: Path, stage: Path, banner: str = "") -> Path:
     """Copies what a build of the book needs to ``stage``, an earlier stage there being replaced.
 
-    ``data/results`` is not copied: a staged edition shows the results of its own runs. Returns the
-    staged ``book`` folder. Errors: ConfigError when ``stage`` holds something else, or the checkout is
-    not whole.
+    ``data/results`` is not copied: an edition is told which results it shows. banner: stands on every page,
+    to say that this is not the committed edition. Returns the staged ``book`` folder. Errors: ConfigError
+    when ``stage`` holds something else, or the checkout is not whole.
     """
     for name in ("_config.yml", "_toc.yml", "book", "data"):
         if not (root / name).exists():
@@ -53,22 +54,35 @@ def stage_book(root: Path, stage: Path) -> Path:
     (stage / MARKER).touch()
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(root / name, stage / name)
+    if banner:
+        _announce(stage / "_config.yml", banner)
     shutil.copytree(root / "book", stage / "book", symlinks=True, ignore=LEFT_OUT)
     shutil.copytree(root / "data", stage / "data", ignore=LEFT_OUT)
     shutil.rmtree(stage / "data" / "results", ignore_errors=True)
     return stage / "book"
 
 
-def build_site(stage: Path, results: Path, html: Path) -> bool:
+def _announce(config: Path, banner: str) -> None:
+    """The theme's announcement, above every page."""
+    data = yaml.safe_load(config.read_text(encoding="utf-8"))
+    sphinx = data.setdefault("sphinx", {}).setdefault("config", {})
+    sphinx.setdefault("html_theme_options", {})["announcement"] = banner
+    config.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def build_site(stage: Path, results: Path, html: Path, machine: Path | None = None) -> bool:
     """Builds the site of ``stage`` with the results of ``results``, every warning an error, and puts it
-    at ``html``. Returns whether it succeeded; otherwise ``html`` stays as it was."""
+    at ``html``. machine: what ran on this machine, for the panel that shows it. Returns whether it succeeded;
+    otherwise ``html`` stays as it was."""
     # Jupyter Book has no __main__; its console script may not be on the PATH of this interpreter.
     program = "from jupyter_book.cli.main import main; main()"
     flags = ["--all", "-n", "-W", "--keep-going", "--path-output", str(stage)]
     done = subprocess.run(
         [sys.executable, "-c", program, "build", str(stage / "book"), *flags],
         cwd=stage,
-        env=os.environ | {"SVITT_RESULTS": str(results)},
+        env=os.environ
+        | {"SVITT_RESULTS": str(results)}
+        | ({} if machine is None else {"SVITT_MACHINE": str(machine)}),
         stdout=sys.stderr,
         check=False,
     )

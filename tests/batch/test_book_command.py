@@ -67,12 +67,13 @@ def test_edition_is_executed_built_and_leaves_the_checkout_alone(
     checkout: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = contents(checkout)
-    assert main(["book"]) == 0
+    assert main(["book", "--scale", "smoke"]) == 0
     printed = capfd.readouterr().out
     page = (checkout / "_build" / "html" / "01_toy.html").read_text()
     assert "smoke 0 1 book" in page
     assert "smoke/01_toy/seed0.json" in page, "the results of this run are shown"
     assert "committed.json" not in page, "and only those"
+    assert "Smoke edition: tables and figures are of runs made here" in page
     assert str(checkout / "_build" / "html" / "index.html") in printed
     assert "longest:" in printed
     staged = nbformat.read(checkout / "_build" / "stage" / "book" / "01_toy.ipynb", as_version=4)
@@ -83,7 +84,7 @@ def test_edition_is_executed_built_and_leaves_the_checkout_alone(
     # Again: one seed needs one execution, and that one is always made. A warning fails the build and
     # leaves the site of the last good one.
     (checkout / "book" / "intro.md").write_text("# Hello\n\nSee {doc}`nowhere`.\n")
-    assert main(["book"]) == 1
+    assert main(["book", "--scale", "smoke"]) == 1
     assert (checkout / "_build" / "work" / "smoke" / "runs" / "ran").read_text() == "0\n0\n"
     assert "the build failed" in capfd.readouterr().out
     assert (checkout / "_build" / "html" / "01_toy.html").read_text() == page
@@ -208,7 +209,7 @@ def test_make_book_passes_the_scale_on_and_makes_the_environment_once(tmp_path: 
     planned = make(tmp_path, "-n", "book", "SCALE=cpu").stdout
     assert "-m venv" in planned
     assert "svitt book --scale cpu" in planned
-    assert "svitt book --scale smoke" in make(tmp_path, "-n", "book").stdout
+    assert "svitt book  --jobs 2" in make(tmp_path, "-n", "book").stdout
     stamp = tmp_path / ".venv" / ".installed"
     stamp.parent.mkdir()
     stamp.touch()
@@ -232,3 +233,13 @@ def test_make_without_a_usable_python_says_what_to_install(tmp_path: Path) -> No
     assert done.returncode != 0
     assert "apt install python3-venv" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_the_committed_edition_needs_current_records(
+    checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (checkout / "data" / "results").mkdir(parents=True, exist_ok=True)
+    assert main(["book"]) == 2
+    said = capfd.readouterr().err
+    assert "01_toy, scale smoke: seeds [0] are not recorded; the committed edition needs" in said
+    assert not (checkout / "_build" / "html").exists()

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
 from svitt.config import from_dict
 from svitt.data.datasets import downscale
@@ -20,11 +19,9 @@ from svitt.experiments.base import Recorded
 from svitt.experiments.ch03_edge_sparsity.costs import ARMS as COST_ARMS
 from svitt.experiments.ch03_edge_sparsity.costs import exponent
 from svitt.experiments.ch03_edge_sparsity.experiment import AT_INFERENCE, SCALES, Settings
-from svitt.experiments.shared.edge_patterns import Grid, density_sweep, layer_mask, named_patterns
+from svitt.experiments.shared.edge_patterns import Grid, layer_mask, named_patterns
 from svitt.experiments.shared.frame_sampling import decoded_clip, shown_indices
-from svitt.experiments.shared.two_object_world import two_movers, video_config
-from svitt.layers.attention import SelfAttention
-from svitt.layers.edges import fixed_edges
+from svitt.experiments.shared.two_object_world import two_movers
 
 Frames = npt.NDArray[np.uint8]
 MEASURES = {"rank": "R@1", "verb": "verb", "flip": "flip", "swap": "swap", "relation": "relation"}
@@ -186,38 +183,6 @@ def reading_patches(
     for name in SHOWN:
         row = layer_mask(patterns[name], grid, 0)[1 + query, 1:]
         yield NAMES[name], row.nonzero().flatten().tolist()
-
-
-def attention_agrees(seed: int = 0) -> tuple[float, float, float]:
-    """One attention layer of the chapter's size on random tokens: (share of pairs that the paper's pattern
-    computes, largest difference between the sparse kernel and a masked dense softmax, mean change of the
-    output against dense attention)."""
-    settings = SCALES["cpu"]
-    video = video_config(settings.model)
-    tokens = video.grid[0] * video.grid[1] * video.grid[2]
-    generator = torch.Generator().manual_seed(seed)
-    layer = SelfAttention(video.width, video.num_heads)
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
-        x = torch.randn(2, 1 + tokens, video.width, generator=generator)
-        edges = density_sweep(video.grid, settings.block_size, (0.25,))["full@0.25"].edges
-        assert edges is not None
-        pattern = fixed_edges(edges, 0, tokens)
-        dense, sparse = layer(x)[0], layer(x, pattern=pattern)[0]
-        masked = masked_softmax(layer, x, pattern.mask(tokens))
-    density = pattern.density(tokens)
-    return density, float((sparse - masked).abs().max()), float((sparse - dense).abs().mean())
-
-
-def masked_softmax(layer: SelfAttention, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The layer written out, with every pair outside ``mask`` (N, N) taken out of the softmax."""
-    batch, n, width = x.shape
-    bias = torch.cat([layer.q_bias, layer.k_bias, layer.v_bias])
-    packed = torch.nn.functional.linear(x, layer.qkv.weight, bias).view(batch, n, 3, layer.num_heads, -1)
-    q, k, v = packed.permute(2, 0, 3, 1, 4).unbind(0)
-    scores = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).masked_fill(~mask, float("-inf"))
-    return layer.proj((scores.softmax(dim=-1) @ v).transpose(1, 2).reshape(batch, n, width))
 
 
 def explorer_clips(run: Recorded, first: int = 3, worst: int = 3) -> list[int]:

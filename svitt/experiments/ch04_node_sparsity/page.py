@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
 from svitt.config import from_dict
 from svitt.data.datasets import downscale
@@ -17,14 +16,10 @@ from svitt.data.worlds.shapes.grammar import VERBS, Scene
 from svitt.evaluation.metrics import recall_at
 from svitt.experiments.base import Recorded
 from svitt.experiments.ch04_node_sparsity.experiment import SELECTIONS, Settings, arm_name
-from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, tokens_left
-from svitt.experiments.shared.frame_sampling import NUM_FRAMES, as_tensor, decoded_clip, shown_indices
+from svitt.experiments.ch04_node_sparsity.harness import tokens_left
+from svitt.experiments.shared.frame_sampling import decoded_clip, shown_indices
 from svitt.experiments.shared.one_object_model import world_spec
 from svitt.experiments.shared.tiny_models import tiny_video_config
-from svitt.layers.token_pruning import NodeSparsity
-from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
-from svitt.models.text_encoder import TextConfig
-from svitt.models.video_encoder import VideoFeatures
 
 Frames = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -39,17 +34,6 @@ KEPT_BY = {
     "lowest": "lowest attention",
     "clip": "whole clip",
 }
-
-
-def untrained_features(
-    frames: Frames, selection: str | None, keep_rate: float = RULE_RATE, seed: int = 0
-) -> VideoFeatures:
-    """What the chapter's architecture with random weights makes of one clip (T, 64, 64, 3); None is dense."""
-    nodes = None if selection is None else NodeSparsity(keep_rate, (0, 1), selection)
-    config = DualEncoderConfig(replace(tiny_video_config(NUM_FRAMES), nodes=nodes), TextConfig(32))
-    with torch.no_grad():
-        features: VideoFeatures = DualEncoder(config, seed).eval().video_encoder(as_tensor(frames[None]))
-    return features
 
 
 def token_table(settings: Settings) -> pd.DataFrame:

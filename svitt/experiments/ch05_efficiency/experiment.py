@@ -45,7 +45,7 @@ from svitt.profiling.memory import peak_memory
 from svitt.records.workspace import Workspace
 
 CHAPTER = "05_efficiency"
-TIMED = ("time/*", "memory/*", "*/time_ratio")
+TIMED = ("time/*", "memory/*", "*/time_ratio", "matmul_peak")
 Array = npt.NDArray[Any]
 COUNTED_ARMS: tuple[EncoderKind, ...] = ("dense", "edges", "nodes", "sparse")
 PHASES: tuple[Phase, ...] = ("forward", "training")

@@ -1,4 +1,4 @@
-"""What a curriculum costs when the text encoder counts as well: chapter 7 equalised the video encoder alone."""
+"""What a curriculum costs when the text encoder counts as well: chapter 7 equalised the video alone."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from svitt.config import nearest
 from svitt.errors import ConfigError
+from svitt.ledger.against import against
 from svitt.ledger.check import check, record_files, staleness, write_snapshot
 from svitt.ledger.claims import PAPERS, claims_file, load_claims
 from svitt.ledger.format import (
@@ -42,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recompute every verdict from the raw outcomes; exit 1 on a missing, edited or stale file, a "
         "changed rule or a verdict that differs from verdicts.json",
     )
+    action.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="compare with fresh results in DIR: old and new",
+    )
     action.add_argument("--write", action="store_true", help="write the verdicts to <results>/verdicts.json")
 
 
@@ -58,6 +65,11 @@ def call(args: argparse.Namespace) -> int:
     verdicts = [str(verdict) for verdict in Verdict]
     if args.verdict is not None and args.verdict not in verdicts:
         raise ConfigError(f"unknown verdict {args.verdict!r}; {nearest(args.verdict, verdicts)}")
+    if args.against is not None:
+        fresh: Path = args.against / "results" if (args.against / "results").is_dir() else args.against
+        lines = against(claims, results, fresh)
+        print("\n".join([*lines, f"{results} against {fresh}"]))
+        return 0
     if args.check:
         problems = check(claims, results)
         for problem in problems:

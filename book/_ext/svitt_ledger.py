@@ -123,7 +123,8 @@ class ClaimsLedger(_Directive):
                 nodes.paragraph(
                     "",
                     "Mean and 95% interval of each contrast. A short vertical bar is the margin that the "
-                    "interval must clear, the long line is no effect, and the colour is the claim's verdict.",
+                    "interval must clear, the long line is no effect, the colour is the claim's verdict; "
+                    "hollow: exploratory.",
                     classes=["ledger-caption"],
                 )
             )

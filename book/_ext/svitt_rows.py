@@ -24,6 +24,7 @@ from svitt.ledger.format import (
     stale_text,
 )
 from svitt.ledger.judgement import Judgement
+from svitt.ledger.present import guard_state
 from svitt.ledger.verdict_words import Verdict
 from svitt.ledger.verdicts import Row
 from svitt.records.record import Record
@@ -161,7 +162,7 @@ def ledger_row(made: Row, stale: Sequence[str], chapter: ChapterLink) -> nodes.r
 
 def _guard(result: GuardResult) -> nodes.list_item:
     said = f": {interval_text(result.interval, result.guard.contrast.unit)}" if result.interval else ""
-    state = "shown" if result.met else "not shown"
+    state = "open" if result.interval is None else guard_state(result.interval, result.guard)
     return nodes.list_item("", _line(nodes.emphasis("", state), f" {result.guard.contrast.name}{said}"))
 
 

@@ -8,6 +8,7 @@ there under the key of ``grid.Job``; a re-run does what is missing, changed or f
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shlex
@@ -39,6 +40,7 @@ THREAD_VARIABLES = (
 )
 POLL_SECONDS = 0.1
 STOP_SECONDS = 5.0
+FULL = 4 * 2**20  # bytes free; with less no notebook can be written
 
 
 @dataclass(frozen=True)
@@ -182,15 +184,37 @@ def _no_other(output: Path) -> Iterator[bool]:
 
 
 def _error(notebook: Path, returncode: int) -> str:
-    """The error of a failed notebook's error cell in one line."""
+    """The error of a failed notebook's error cell in one line; where that cannot be read, of its log."""
     if notebook.exists():
-        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        try:
+            cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+        ):  # torn: its process was killed while it wrote, or the disk is full
+            return _from_log(notebook) or "its notebook is torn"
+        for cell in cells:
             for output in cell.get("outputs", []):
                 if output["output_type"] == "error":
                     return f"{output['ename']}: {output['evalue']}".splitlines()[0]
+    elif said := _from_log(notebook):
+        return said
     if returncode < 0:
         return f"its process was ended by {signal.Signals(-returncode).name}"
     return f"its process ended with status {returncode}"
+
+
+def _from_log(failed: Path) -> str:
+    """ "no space left on the disk ..." where the log says so; "" where it does not."""
+    log = failed.with_name(failed.name.replace(".failed.ipynb", ".log"))
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    free = psutil.disk_usage(str(failed.parent)).free
+    if os.strerror(errno.ENOSPC) in text or free < FULL:
+        return (
+            f"no space left on the disk of {failed.parent} ({free // 2**20} MiB free); make room, run again"
+        )
+    return ""
 
 
 def _stop(running: Sequence[_Running], workspace: Workspace) -> None:

@@ -20,7 +20,6 @@ import psutil
 from filelock import FileLock
 
 from svitt.batch.grid import check_parameters
-from svitt.errors import RecordError
 
 
 def executed_key(notebook: Path, record: Path) -> str | None:
@@ -30,9 +29,11 @@ def executed_key(notebook: Path, record: Path) -> str | None:
         return None
     try:
         data = json.loads(notebook.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise RecordError(f"{notebook} is damaged ({error}); delete it and run again") from error
-    state = data["metadata"].get("svitt", {})
+        state = data["metadata"].get("svitt", {})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # Torn by a kill or a full disk: it is the finished execution of nothing, and is made anew.
+        print(f"{notebook} is damaged and will be executed again", file=sys.stderr)
+        return None
     if state.get("recorded") and not record.is_file():
         return None
     key = state.get("key")

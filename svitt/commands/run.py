@@ -16,6 +16,7 @@ from svitt.batch.grid import Job, build_grid, parse_seeds, parse_shard
 from svitt.commands.chapters import load_chapters
 from svitt.config import require
 from svitt.errors import RecordError
+from svitt.experiments.base import checked_device
 from svitt.records.attempts import Attempt, append
 from svitt.records.provenance import git_state, is_committed, require_clean
 from svitt.records.record import read_records, retire_record
@@ -55,6 +56,7 @@ def call(args: argparse.Namespace) -> int:
     out_dir = str(Path(out).expanduser().absolute()) if out else ""
     seeds = None if args.seeds is None else parse_seeds(args.seeds)
     shard = parse_shard(args.shard)
+    checked_device(args.device)  # before a kernel starts
     chapters = load_chapters(root / "book", args.chapters)
     jobs = build_grid(chapters, args.scale, seeds, args.device, out_dir, shard)
     workspace = Workspace.open(out_dir)

@@ -282,3 +282,54 @@ def test_defaults_of_the_parameters_are_read(tmp_path: Path) -> None:
 
 def test_number_of_threads_is_set_for_the_usual_libraries() -> None:
     assert {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"} <= set(THREAD_VARIABLES)
+
+
+def test_a_torn_notebook_is_one_failure_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a full disk or a killed process leaves it: before the batch, and by one of its jobs."""
+    root = fake_checkout(tmp_path, monkeypatch, "01_toy")
+    write_chapter(
+        root / "book",
+        work="""
+from pathlib import Path
+from svitt.records.workspace import Workspace
+places = Workspace.open(out_dir)
+if seed == 1:
+    torn = places.runs / "notebooks" / scale / "01_toy" / "seed1.part.ipynb"
+    torn.write_text('{"cells": [')
+    import os, signal
+    os.kill(os.getppid(), signal.SIGKILL)
+""",
+    )
+    folder = root / "runs" / "notebooks" / "smoke" / "01_toy"
+    folder.mkdir(parents=True)
+    (folder / "seed0.ipynb").write_text('{"cells": [')
+    assert main(["run", "01", "--scale", "smoke", "--seeds", "0-2", "--jobs", "2"]) == 1
+    captured = capsys.readouterr()
+    assert "seed0.ipynb is damaged and will be executed again" in captured.err
+    assert "FAILED 01_toy smoke seed 1" in captured.out
+    assert "2 measured, 1 failed" in captured.out
+    assert nbformat.read(folder / "seed0.ipynb", as_version=4).cells
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from svitt.batch import batch
+
+    failed = tmp_path / "seed0.failed.ipynb"
+    failed.write_text('{"cells": [')
+    assert batch._error(failed, 1) == "its notebook is torn"
+    (tmp_path / "seed0.log").write_text("OSError: [Errno 28] No space left on device: 'x'")
+    assert "no space left on the disk of" in batch._error(failed, 1)
+    failed.unlink()
+    assert "no space left on the disk of" in batch._error(failed, 1)
+
+
+@pytest.mark.parametrize("device", ["../x", "gpu", "cuda:99"])
+def test_a_device_that_there_is_not_is_refused_before_a_kernel_starts(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = fake_checkout(tmp_path, monkeypatch, "01_toy")
+    assert main(["run", "01", "--scale", "smoke", "--device", device]) == 2
+    assert f"device = {device!r}" in capsys.readouterr().err
+    assert not list(root.rglob("*.log"))

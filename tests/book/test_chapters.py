@@ -147,8 +147,9 @@ def smoke_copy(chapter: Path, folder: Path, out_dir: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def out_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("smoke")
+def out_dir(smoke_workspace: Path) -> Path:
+    """Where every chapter has its smoke record already: the notebooks read it."""
+    return smoke_workspace
 
 
 @pytest.fixture(scope="module")

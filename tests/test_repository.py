@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -88,10 +89,72 @@ def test_the_lock_is_exact_and_complete() -> None:
     lines = requirements()
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.+!-]+", line)] == []
     locked = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in lines}
-    project = (ROOT / "pyproject.toml").read_text()
-    loose = set(re.findall(r'^(?:book|test)? ?=? ?\[?\s*"([A-Za-z0-9_-]+)(?:[<>=;"])', project, re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    # The worlds made by others are installed by those who render them.
+    extras = {
+        name: list(map(distribution, needs)) for name, needs in project["optional-dependencies"].items()
+    }
+    loose = set(map(distribution, project["dependencies"]))
+    loose |= {name for extra, names in extras.items() if extra != "worlds" for name in names}
     assert {"torch", "numpy", "papermill", "pytest"} <= loose
-    assert {re.sub(r"[-_.]+", "-", n).lower() for n in loose} - locked - {"setuptools"} == set()
+    assert loose - locked - {"setuptools", "svitt"} == set()
+
+
+def distribution(requirement: str) -> str:
+    """``ipykernel<7.3`` -> ipykernel."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[<>=;\[ ]", requirement)[0]).lower()
+
+
+# Import name -> distribution, where they differ.
+DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "jupyter_book": "jupyter-book", "IPython": "ipykernel"}
+# Room -> the extras it may need beside the core.
+EXTRAS = {
+    "layers": (),
+    "losses": (),
+    "evaluation": ("models",),
+    "models": ("models",),
+    "integrations": ("models", "data"),
+    "profiling": ("models", "data", "book"),
+    "training": ("models", "data"),
+    "data": ("data",),
+}
+
+
+@pytest.mark.parametrize("room", EXTRAS)
+def test_a_room_needs_no_more_than_its_extras(room: str) -> None:
+    from tests.test_imports import imports
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    allowed = set(map(distribution, project["dependencies"]))
+    for extra in EXTRAS[room]:
+        allowed |= set(map(distribution, project["optional-dependencies"][extra]))
+    found = set()
+    for module in (ROOT / "svitt" / room).rglob("*.py"):
+        names = {name.split(".")[0] for name in imports(module.read_text())}
+        found |= names - set(sys.stdlib_module_names) - {"svitt"}
+    missing = {name for name in found if DISTRIBUTIONS.get(name, name).lower() not in allowed}
+    assert missing == set()
+
+
+def test_layers_and_losses_import_with_torch_and_numpy_alone() -> None:
+    program = """
+import importlib, pkgutil, sys
+
+OTHERS = {"timm", "transformers", "torchvision", "av", "pandas", "pydantic", "yaml", "tqdm"}
+
+class Core:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in OTHERS:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Core())
+import svitt, svitt.layers, svitt.losses
+for package in (svitt.layers, svitt.losses):
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+from svitt.layers.token_pruning import keep_top_tokens
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 def test_environment_yml_has_the_locked_versions() -> None:

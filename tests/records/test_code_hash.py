@@ -126,7 +126,7 @@ TABLE: dict[str, tuple[Edit, int | str]] = {
     "module moved": (move_module, 0),
     "function moved": (move_function, 0),
     "function renamed": (rename("keep_top_tokens", "keep_best_tokens"), 0),
-    "class renamed": (rename("HarderSettings", "TwoObjectSettings"), 0),
+    "class renamed": (rename("TwoObjectSettings", "PairSettings"), 0),
     "annotation": (
         replace("layers/token_pruning.py", "keep_rate: float) -> int", "keep_rate: int) -> float"),
         0,

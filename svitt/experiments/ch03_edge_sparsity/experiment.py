@@ -1,6 +1,6 @@
 """Chapter 3: which edges of attention are needed? Claims ``quadratic``, ``edge-inference``, ``edge-global``.
 
-Clips show two named objects (``harder_worlds``). Raw outcomes:
+Clips show two named objects (``two_object_world``). Raw outcomes:
 
 - what one layer costs, as ``edge_costs`` says;
 - at inference: the densely trained model of the seed, its edges taken away afterwards. ``<arm>/rank``,
@@ -34,10 +34,16 @@ from svitt.experiments.shared.edge_settings import SCALES, Settings
 from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.tiny_models import embed_clips
-from svitt.experiments.shared.two_object_scores import EmbeddedTexts, HarderOutcome, HarderTexts, embed, score
+from svitt.experiments.shared.two_object_scores import (
+    EmbeddedTexts,
+    TwoObjectOutcome,
+    TwoObjectTexts,
+    embed,
+    score,
+)
 from svitt.experiments.shared.two_object_world import (
-    harder_data,
     trained_harder,
+    two_object_data,
     video_config,
     with_pattern,
 )
@@ -58,7 +64,7 @@ class Bench:
     """One seed's test clips (N, T, H, W, C) and texts. tokenizer: of the texts."""
 
     clips: npt.NDArray[np.uint8]
-    texts: HarderTexts
+    texts: TwoObjectTexts
     tokenizer: Any
     device: str
 
@@ -66,7 +72,7 @@ class Bench:
         """The texts, embedded by a model."""
         return embed(model, self.texts, self.tokenizer, self.device)
 
-    def score(self, model: DualEncoder, embedded: EmbeddedTexts) -> HarderOutcome:
+    def score(self, model: DualEncoder, embedded: EmbeddedTexts) -> TwoObjectOutcome:
         """The test clips under a model, against texts embedded by the same weights."""
         return score(embed_clips(model, self.clips, self.device), embedded)
 
@@ -91,11 +97,11 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
         for what in ("flops", "seconds", "bytes"):
             cost = found.outcomes[f"{arm}/attention_{what}"]
             found.values[f"{arm}/{what}_exponent"] = exponent(found.outcomes["tokens"], cost)
-    data = harder_data(settings.model, seed, workspace)
+    data = two_object_data(settings.model, seed, workspace)
     split, whole = data.two.world.split("test"), data.two.clips("test")
     shown = shown_indices(len(whole), whole.shape[1], settings.model.num_frames, seed)
     clips = whole[np.arange(len(whole))[:, None], shown]
-    texts = HarderTexts(data.two.world.spec, split, settings.pool_size)
+    texts = TwoObjectTexts(data.two.world.spec, split, settings.pool_size)
     bench = Bench(clips, texts, data.tokenizer, device)
     known = patterns(settings, seed)
     models = {

@@ -3,8 +3,8 @@
 With one named object, the one coloured thing in the clip is what matters. With two, the caption needs
 both and what each of them does. The dense model is that of chapter 3, pruned at inference as in
 ``node_sparsity``. Raw outcomes, an arm named as there: ``<arm>/rank``, ``/verb``, ``/flip``, ``/swap``,
-``/relation`` of ``harder_scores``, (draws, clips); ``<what is kept>/<whose>_share``, (clips,), shares of the
-kept patches' area on the first and the second named object, both, and distractors; ``clutter<n>/...``;
+``/relation`` of ``two_object_scores``, (draws, clips); ``<what is kept>/<whose>_share``, (clips,), shares of
+the kept patches' area on the first and the second named object, both, and distractors; ``clutter<n>/...``;
 ``explorer/...`` for the clips shown.
 """
 
@@ -35,8 +35,8 @@ from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, Bench, Encod
 from svitt.experiments.shared import edge_settings
 from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.result_collector import Found
-from svitt.experiments.shared.two_object_scores import EmbeddedTexts, HarderTexts, embed, score
-from svitt.experiments.shared.two_object_world import harder_data, trained_harder
+from svitt.experiments.shared.two_object_scores import EmbeddedTexts, TwoObjectTexts, embed, score
+from svitt.experiments.shared.two_object_world import trained_harder, two_object_data
 from svitt.records.workspace import Workspace
 
 CHAPTER = "04_node_sparsity_movers"
@@ -93,7 +93,7 @@ class Scored:
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:
     """Prunes the tokens of chapter 3's dense model of this seed, trained now if it is not there."""
     shared = settings.model.model
-    data = harder_data(shared, seed, workspace)
+    data = two_object_data(shared, seed, workspace)
     model = trained_harder(shared, data, seed, device, workspace)
     spec, split, whole = data.two.world.spec, data.two.world.split("test"), data.two.clips("test")
     shown = shown_indices(len(whole), whole.shape[1], shared.num_frames, seed)
@@ -102,7 +102,7 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     bench, found = Bench(model, settings.prune_layers, settings.draws, seed, device), Found()
 
     def scored(part: Split) -> Scored:
-        texts = HarderTexts(spec, part, settings.model.pool_size)
+        texts = TwoObjectTexts(spec, part, settings.model.pool_size)
         return Scored(bench, embed(model, texts, data.tokenizer, device), found)
 
     _sweep(settings, clips, masks, scored(split))

@@ -17,8 +17,8 @@ from svitt.experiments.ch06_retrieval_qa.training import TrainedArm, training_fl
 from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.tiny_models import WorldData, embed_clips, world_data
 from svitt.experiments.shared.train_once import train_once
-from svitt.experiments.shared.two_object_scores import HarderTexts, embed, score
-from svitt.experiments.shared.two_object_world import MAX_LENGTH, HarderSettings, captioned, two_movers
+from svitt.experiments.shared.two_object_scores import TwoObjectTexts, embed, score
+from svitt.experiments.shared.two_object_world import MAX_LENGTH, TwoObjectSettings, captioned, two_movers
 from svitt.models.dual_encoder import DualEncoder
 from svitt.records.code_hash import code_hash
 from svitt.records.workspace import Workspace
@@ -46,12 +46,12 @@ class Bench:
     """Clips as a model is shown them, (N, T, H, W, C), with what they are compared with."""
 
     clips: Clips
-    texts: HarderTexts
+    texts: TwoObjectTexts
     tokenizer: Tokenizer
     device: str
 
     def arrays(self, model: DualEncoder) -> Arrays:
-        """rank, verb, flip, swap and relation of ``harder_scores``."""
+        """rank, verb, flip, swap and relation of ``two_object_scores``."""
         embedded = embed(model, self.texts, self.tokenizer, self.device)
         return score(embed_clips(model, self.clips, self.device), embedded).arrays()
 
@@ -63,7 +63,7 @@ def bench_of(
     whole = data.clips(name)
     indices = shown_indices(len(whole), whole.shape[1], num_frames, seed)
     clips = whole[np.arange(len(whole))[:, None], indices]
-    texts = HarderTexts(data.world.spec, data.world.split(name), pool_size)
+    texts = TwoObjectTexts(data.world.spec, data.world.split(name), pool_size)
     return Bench(clips, texts, tokenizer, device)
 
 
@@ -96,13 +96,13 @@ def along_training(arm: TrainedArm, validation: Bench, test: Bench) -> Arrays:
     }
 
 
-def held_out_spec(settings: HarderSettings, tune: TuneSettings, seed: int) -> WorldSpec:
+def held_out_spec(settings: TwoObjectSettings, tune: TuneSettings, seed: int) -> WorldSpec:
     """The world of combinations that no other split shows."""
     spec = two_movers(settings, seed)
     return replace(spec, num_train=0, num_validation=0, num_test=0, num_heldout=tune.num_tune + tune.num_test)
 
 
-def held_out(settings: HarderSettings, tune: TuneSettings, seed: int, workspace: Workspace) -> WorldData:
+def held_out(settings: TwoObjectSettings, tune: TuneSettings, seed: int, workspace: Workspace) -> WorldData:
     """That world, made or found."""
     return world_data(held_out_spec(settings, tune, seed), workspace, settings.image_size)
 

@@ -3,7 +3,7 @@
 Raw outcomes of a seed; the arms are ``dense``, ``edges``, ``nodes`` and ``sparse`` (edges and nodes):
 
 - ``<arm>/rank``, ``/verb``, ``/flip``, ``/swap``, ``/relation``: the dual encoders on the test clips, in
-  pools (``harder_scores``); ``<arm>/curve/...``, ``/train_flops``, ``/last_gain`` (``retrieval_arms``);
+  pools (``two_object_scores``); ``<arm>/curve/...``, ``/train_flops``, ``/last_gain`` (``retrieval_arms``);
   ``<arm>/heldout/rank`` and ``/finetuned/rank`` on combinations never seen in training.
 - ``<arm>/answer_correct`` (Q,) for dense, sparse, ``text_only`` and ``single_frame``; ``question_kind``
   (Q,), a number in ``KINDS``.
@@ -51,7 +51,7 @@ from svitt.experiments.ch06_retrieval_qa.page_shown import shown_captions, shown
 from svitt.experiments.ch06_retrieval_qa.settings import SCALES, Settings
 from svitt.experiments.ch06_retrieval_qa.training import ARMS, TrainedArm, trained_arm
 from svitt.experiments.shared.tiny_models import embed_clips, embed_texts
-from svitt.experiments.shared.two_object_world import HarderData, captioned, harder_data
+from svitt.experiments.shared.two_object_world import TwoObjectData, captioned, two_object_data
 from svitt.models.dual_encoder import DualEncoder
 from svitt.models.svitt import SViTT
 from svitt.records.workspace import Workspace
@@ -93,14 +93,14 @@ class Seed:
     seed: int
     device: str
     workspace: Workspace
-    data: HarderData
+    data: TwoObjectData
     train: Asked
     test: Asked
 
 
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:
     """Trains the four dual encoders, and two fusion models with two blind ones beside them."""
-    data = harder_data(settings.model, seed, workspace)
+    data = two_object_data(settings.model, seed, workspace)
     single = single_objects(settings.model, seed, workspace)
     train, test = asked(data.two, data.one, "train", seed), asked(data.two, single, "test", seed)
     s = Seed(settings, seed, device, workspace, data, train, test)

@@ -22,7 +22,7 @@ from svitt.data.worlds.shapes.questions import vocabulary as question_vocabulary
 from svitt.data.worlds.shapes.relations import vocabulary as relation_vocabulary
 from svitt.data.worlds.shapes.world import WorldSpec
 from svitt.experiments.shared.tiny_models import WorldData, world_data
-from svitt.experiments.shared.two_object_world import HarderSettings, two_movers
+from svitt.experiments.shared.two_object_world import TwoObjectSettings, two_movers
 from svitt.models.dual_encoder import DualEncoder
 from svitt.models.video_encoder import VideoFeatures
 from svitt.records.workspace import Workspace
@@ -51,7 +51,7 @@ class Asked:
         return np.array([i for i, q in enumerate(self.questions) if q.kind == kind], dtype=np.int64)
 
 
-def single_object_spec(settings: HarderSettings, seed: int) -> WorldSpec:
+def single_object_spec(settings: TwoObjectSettings, seed: int) -> WorldSpec:
     """The world of one object whose test and validation clips are asked about."""
     half = settings.num_test // 2
     spec = two_movers(settings, seed)
@@ -132,6 +132,6 @@ def frames_shown(clips: Clips, num_frames: int, rng: np.random.Generator, shown:
     return np.repeat(clips[np.arange(len(clips)), drawn][:, None], num_frames, axis=1)
 
 
-def single_objects(settings: HarderSettings, seed: int, workspace: Workspace) -> WorldData:
+def single_objects(settings: TwoObjectSettings, seed: int, workspace: Workspace) -> WorldData:
     """The world of ``single_object_spec``, made or found."""
     return world_data(single_object_spec(settings, seed), workspace, settings.image_size)

@@ -21,7 +21,7 @@ from svitt.experiments.base import Recorded
 from svitt.experiments.ch06_retrieval_qa.fusion_tokens import fusion_tokenizer, single_object_spec
 from svitt.experiments.ch06_retrieval_qa.page import settings_of
 from svitt.experiments.shared.tiny_models import tiny_video_config
-from svitt.experiments.shared.two_object_world import MAX_LENGTH, HarderSettings, two_movers, video_config
+from svitt.experiments.shared.two_object_world import MAX_LENGTH, TwoObjectSettings, two_movers, video_config
 from svitt.models.svitt import SViTT
 from svitt.models.svitt_config import FusionTextConfig, SViTTConfig
 from svitt.models.video_encoder import VideoEncoderConfig
@@ -89,7 +89,7 @@ def shown(run: Recorded) -> list[ShownClip]:
 def example_questions(seed: int) -> Iterator[tuple[str, Clips, pd.DataFrame]]:
     """(title, frames (T, H, W, 3), questions and answers) of a clip of two objects and of a cut: the first of
     their test splits that can be asked everything."""
-    settings = HarderSettings()
+    settings = TwoObjectSettings()
     two, one = two_movers(settings, seed), single_object_spec(settings, seed)
     rng = np.random.default_rng(seed)
     for index in range(100):
@@ -108,7 +108,7 @@ def example_questions(seed: int) -> Iterator[tuple[str, Clips, pd.DataFrame]]:
     yield "two clips, cut together", _small(cut, settings), pd.DataFrame(row, columns=names)
 
 
-def _small(frames: Clips, settings: HarderSettings) -> Clips:
+def _small(frames: Clips, settings: TwoObjectSettings) -> Clips:
     chosen = sample_frames(frames[None], settings.num_frames)[0]
     return downscale(chosen, settings.image_size)
 
@@ -123,7 +123,7 @@ def small_svitt(seed: int = 0) -> SViTT:
 
 def small_batch(seed: int, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The first test clip of a seed, once a text: clips (B, T, 3, H, W), ids and mask (B, L)."""
-    settings = HarderSettings()
+    settings = TwoObjectSettings()
     frames = _small(render_clip(two_movers(settings, seed), "test", 0)[0], settings)
     ids, mask = encode(fusion_tokenizer(), texts, MAX_LENGTH)
     return normalise(np.repeat(frames[None], len(texts), axis=0)), ids, mask

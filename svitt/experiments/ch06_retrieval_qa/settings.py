@@ -9,7 +9,7 @@ from typing import Any
 from svitt.experiments.ch06_retrieval_qa.dual import TuneSettings
 from svitt.experiments.ch06_retrieval_qa.fusion_models import FusionSettings
 from svitt.experiments.ch06_retrieval_qa.training import SparseSettings
-from svitt.experiments.shared.two_object_world import HarderSettings
+from svitt.experiments.shared.two_object_world import TwoObjectSettings
 from svitt.models.svitt_config import CrossModalPruning
 
 
@@ -25,7 +25,7 @@ class Settings:
     """
 
     seeds: tuple[int, ...]
-    model: HarderSettings = field(default_factory=HarderSettings)
+    model: TwoObjectSettings = field(default_factory=TwoObjectSettings)
     sparse: SparseSettings = field(default_factory=SparseSettings)
     fusion: FusionSettings = field(default_factory=FusionSettings)
     tune: TuneSettings = field(default_factory=TuneSettings)
@@ -46,7 +46,7 @@ class Settings:
 SCALES: Mapping[str, Settings] = {
     "smoke": Settings(
         (0,),
-        HarderSettings(200, 100, 60, 10, batch_size=32, warmup_steps=4),
+        TwoObjectSettings(200, 100, 60, 10, batch_size=32, warmup_steps=4),
         fusion=FusionSettings(steps=6, batch_size=8, questions=2, views=1, warmup_steps=2),
         tune=TuneSettings(48, 20, 3, 32, warmup_steps=1),
         pool_size=30,
@@ -58,7 +58,7 @@ SCALES: Mapping[str, Settings] = {
     "cpu": Settings((0, 1, 2, 3, 4)),
     "gpu": Settings(
         tuple(range(8)),
-        HarderSettings(
+        TwoObjectSettings(
             20000, 10000, 2000, 16000, image_size=64, num_frames=8, width=256, depth=8, num_heads=4,
             batch_size=256, learning_rate=1e-3, warmup_steps=400, mixed_precision="bf16",
         ),

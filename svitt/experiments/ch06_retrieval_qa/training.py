@@ -1,7 +1,7 @@
 """Dual encoders trained dense, with sparse edges, with sparse nodes, and with both, all else equal.
 
-The worlds, captions, batches and recipe are those of ``harder_worlds``; the arms start from the same weights.
-Weights are kept at some points on the way as well, for curves of accuracy against training FLOPs.
+The worlds, captions, batches and recipe are those of ``two_object_world``; the arms start from the same
+weights. Weights are kept at some points on the way as well, for curves of accuracy against training FLOPs.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from svitt.experiments.shared.train_once import train_once
 from svitt.experiments.shared.two_object_world import (
     MAX_LENGTH,
     WRONG,
-    HarderData,
-    HarderSettings,
+    TwoObjectData,
+    TwoObjectSettings,
     model_config,
     recipe,
     staged_batches,
@@ -108,7 +108,7 @@ class TrainedArm:
 
     model: DualEncoder
     folder: Path
-    settings: HarderSettings
+    settings: TwoObjectSettings
     sparse: SparseSettings
 
     def steps(self) -> list[int]:
@@ -123,7 +123,7 @@ class TrainedArm:
         return load_weights(made, self.folder / snapshot_name(step))
 
 
-def snapshot_steps(settings: HarderSettings, sparse: SparseSettings) -> list[int]:
+def snapshot_steps(settings: TwoObjectSettings, sparse: SparseSettings) -> list[int]:
     """Steps before the end at which weights are kept."""
     steps = {round(share * settings.steps) for share in sparse.snapshots}
     return sorted(steps - {0, settings.steps})
@@ -131,9 +131,9 @@ def snapshot_steps(settings: HarderSettings, sparse: SparseSettings) -> list[int
 
 def trained_arm(
     arm: str,
-    settings: HarderSettings,
+    settings: TwoObjectSettings,
     sparse: SparseSettings,
-    data: HarderData,
+    data: TwoObjectData,
     seed: int,
     device: str,
     workspace: Workspace,
@@ -161,7 +161,7 @@ def trained_arm(
     return TrainedArm(found, run.path, settings, sparse)
 
 
-def training_flops(model: DualEncoder, settings: HarderSettings, steps: int) -> int:
+def training_flops(model: DualEncoder, settings: TwoObjectSettings, steps: int) -> int:
     """FLOPs of ``steps`` training steps: video encoder by the cost model, text encoder counted, three times
     its forward pass."""
     batch = settings.batch_size

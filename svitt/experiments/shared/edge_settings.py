@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from svitt.experiments.shared.two_object_world import (
-    HarderSettings,
+    TwoObjectSettings,
 )
 from svitt.layers.edges import EdgeSparsity
 from svitt.profiling.benchmark import Clock
@@ -37,7 +37,7 @@ class Settings:
 
     seeds: tuple[int, ...]
     costs: CostSettings
-    model: HarderSettings = field(default_factory=HarderSettings)
+    model: TwoObjectSettings = field(default_factory=TwoObjectSettings)
     trained: tuple[str, ...] = ("dense", "full", "local", "tube", "cls_only")
     block_size: int = 4
     shares: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5, 0.75)
@@ -49,7 +49,7 @@ SCALES: Mapping[str, Settings] = {
     "smoke": Settings(
         (0,),
         CostSettings((2, 4, 8), 2, heads=2, head_dim=16, side=8),
-        HarderSettings(400, 200, 100, 10, batch_size=32, warmup_steps=4),
+        TwoObjectSettings(400, 200, 100, 10, batch_size=32, warmup_steps=4),
         shares=(0.125, 0.5),
         draws=2,
         pool_size=50,
@@ -58,7 +58,7 @@ SCALES: Mapping[str, Settings] = {
     "gpu": Settings(
         tuple(range(8)),
         CostSettings((4, 8, 16, 32), 20, heads=12, clock="wall"),
-        HarderSettings(
+        TwoObjectSettings(
             20000, 10000, 2000, 8000, image_size=64, num_frames=8, width=256, depth=8, num_heads=4,
             batch_size=256, learning_rate=1e-3, warmup_steps=400, mixed_precision="bf16",
         ),

@@ -14,7 +14,7 @@ from svitt.experiments.shared.edge_patterns import (
     layer_mask,
     masks,
 )
-from svitt.experiments.shared.two_object_scores import HarderOutcome
+from svitt.experiments.shared.two_object_scores import TwoObjectOutcome
 from svitt.models.masked_attention import edge_density
 
 
@@ -25,7 +25,7 @@ class Found:
     values: dict[str, float | int | str] = field(default_factory=dict)
     outcomes: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
-    def add(self, name: str, scored: list[HarderOutcome]) -> None:
+    def add(self, name: str, scored: list[TwoObjectOutcome]) -> None:
         """Keeps every outcome of every draw, (draws, clips), and its mean (of ranks, R@1)."""
         for kind in scored[0].arrays():
             array = np.stack([outcome.arrays()[kind] for outcome in scored])

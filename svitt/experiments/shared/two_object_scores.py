@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class HarderTexts:
+class TwoObjectTexts:
     """The captions that the clips of a split are compared with. pool_size: clips a retrieval pool."""
 
     spec: WorldSpec
@@ -51,7 +51,7 @@ class HarderTexts:
 
 
 @dataclass(frozen=True)
-class HarderOutcome:
+class TwoObjectOutcome:
     """rank: (N,) of the caption in the clip's pool. verb, flip: (2N,) for both objects, the right verb
     among six and against its reversal. swap: the right caption against the one with swapped clauses.
     relation: the right relation against the other. All but rank are bool."""
@@ -70,9 +70,9 @@ class HarderOutcome:
 
 @dataclass(frozen=True)
 class EmbeddedTexts:
-    """All texts of ``HarderTexts`` embedded by one model."""
+    """All texts of ``TwoObjectTexts`` embedded by one model."""
 
-    texts: HarderTexts
+    texts: TwoObjectTexts
     distinct: list[str]
     pool: Floats
     verb: Floats  # (2, N, 6, D)
@@ -80,7 +80,7 @@ class EmbeddedTexts:
     relation: Floats  # (R, 2, D), the right one first
 
 
-def embed(model: DualEncoder, texts: HarderTexts, tokenizer: Any, device: str) -> EmbeddedTexts:
+def embed(model: DualEncoder, texts: TwoObjectTexts, tokenizer: Any, device: str) -> EmbeddedTexts:
     """Embeds the captions, the verb choices, the swapped clauses and the relations."""
     distinct = sorted(set(texts.captions.tolist()))
 
@@ -109,7 +109,7 @@ def embed(model: DualEncoder, texts: HarderTexts, tokenizer: Any, device: str) -
     )
 
 
-def score(video: Floats, e: EmbeddedTexts) -> HarderOutcome:
+def score(video: Floats, e: EmbeddedTexts) -> TwoObjectOutcome:
     """Scores clips (N, D) against the texts; a tie is wrong."""
     texts, rows = e.texts, np.arange(len(video))
     ranks = []
@@ -127,7 +127,7 @@ def score(video: Floats, e: EmbeddedTexts) -> HarderOutcome:
     clips = np.array([clip for clip, _ in texts.told], dtype=np.int64)
     swap = np.einsum("nd,nkd->nk", video[texts.swappable], e.swap)
     told = np.einsum("nd,nkd->nk", video[clips], e.relation)
-    return HarderOutcome(
+    return TwoObjectOutcome(
         np.concatenate(ranks),
         np.concatenate(verb),
         np.concatenate(flip),

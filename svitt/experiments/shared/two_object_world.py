@@ -51,7 +51,7 @@ _OPTIONS = 6  # sets of wrong captions a clip, of which a step draws one
 
 
 @dataclass(frozen=True)
-class HarderSettings:
+class TwoObjectSettings:
     """A scale of the two-object models.
 
     num_train, num_easy: clips of two objects and of one; easy_share: of the steps, on the latter.
@@ -78,7 +78,7 @@ class HarderSettings:
 
 
 @dataclass(frozen=True)
-class HarderData:
+class TwoObjectData:
     """The worlds of one seed: two named objects a clip, and one."""
 
     two: WorldData
@@ -86,7 +86,7 @@ class HarderData:
     tokenizer: Tokenizer
 
 
-def two_movers(settings: HarderSettings, seed: int) -> WorldSpec:
+def two_movers(settings: TwoObjectSettings, seed: int) -> WorldSpec:
     """The world of two named objects; no held-out split."""
     return WorldSpec(
         seed, settings.num_train, settings.num_test // 2, settings.num_test, 0,
@@ -94,12 +94,12 @@ def two_movers(settings: HarderSettings, seed: int) -> WorldSpec:
     )  # fmt: skip
 
 
-def harder_data(settings: HarderSettings, seed: int, workspace: Workspace) -> HarderData:
+def two_object_data(settings: TwoObjectSettings, seed: int, workspace: Workspace) -> TwoObjectData:
     """Both worlds, made or found."""
     spec = two_movers(settings, seed)
     easy = replace(spec, num_train=settings.num_easy, num_validation=0, num_test=0, num_movers=1)
     two, one = (world_data(s, workspace, settings.image_size) for s in (spec, easy))
-    return HarderData(two, one, build_tokenizer(vocabulary()))
+    return TwoObjectData(two, one, build_tokenizer(vocabulary()))
 
 
 def relations(spec: WorldSpec, split: Split) -> list[str | None]:
@@ -137,13 +137,15 @@ def captioned(data: WorldData, split: str, seed: int, with_relations: bool) -> C
     return CaptionedClips(data.clips(split), captions, wrong)
 
 
-def video_config(settings: HarderSettings, **changes: Any) -> VideoEncoderConfig:
+def video_config(settings: TwoObjectSettings, **changes: Any) -> VideoEncoderConfig:
     """The video encoder of a scale."""
     sizes = {"image_size": settings.image_size, "width": settings.width, "depth": settings.depth}
     return tiny_video_config(settings.num_frames, num_heads=settings.num_heads, **{**sizes, **changes})
 
 
-def model_config(settings: HarderSettings, data: HarderData, video: VideoEncoderConfig) -> DualEncoderConfig:
+def model_config(
+    settings: TwoObjectSettings, data: TwoObjectData, video: VideoEncoderConfig
+) -> DualEncoderConfig:
     """The dual encoder of a scale around a video encoder."""
     text = TextConfig(
         data.tokenizer.get_vocab_size(), settings.width, settings.text_depth, settings.num_heads,
@@ -162,8 +164,8 @@ def with_pattern(model: DualEncoder, pattern: Pattern) -> DualEncoder:
 
 
 def trained_harder(
-    settings: HarderSettings,
-    data: HarderData,
+    settings: TwoObjectSettings,
+    data: TwoObjectData,
     seed: int,
     device: str,
     workspace: Workspace,
@@ -194,7 +196,7 @@ def trained_harder(
     )[0]  # fmt: skip
 
 
-def staged_batches(settings: HarderSettings, data: HarderData, seed: int, device: str) -> StagedBatches:
+def staged_batches(settings: TwoObjectSettings, data: TwoObjectData, seed: int, device: str) -> StagedBatches:
     """Clips of one object first, then of two."""
     easy_until = round(settings.easy_share * settings.steps)
     stages = [(0, captioned(data.one, "train", seed, False))] if easy_until else []
@@ -204,7 +206,7 @@ def staged_batches(settings: HarderSettings, data: HarderData, seed: int, device
     )
 
 
-def recipe(settings: HarderSettings) -> TrainConfig:
+def recipe(settings: TwoObjectSettings) -> TrainConfig:
     """How the models of a scale are trained."""
     return TrainConfig(
         settings.steps, settings.batch_size, settings.learning_rate,

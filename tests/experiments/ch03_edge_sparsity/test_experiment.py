@@ -21,9 +21,9 @@ from svitt.experiments.ch04_node_sparsity import page_two_objects as movers_repo
 from svitt.experiments.ch04_node_sparsity import two_objects as node_sparsity_movers
 from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE
 from svitt.experiments.shared.two_object_world import (
-    HarderSettings,
-    harder_data,
+    TwoObjectSettings,
     trained_harder,
+    two_object_data,
     video_config,
 )
 from svitt.layers.edges import EdgeSparsity
@@ -36,7 +36,7 @@ COSTS = CostSettings((1, 2, 4), 1, heads=1, head_dim=8, side=4, edges=EdgeSparsi
 TINY = Settings(
     (0,),
     COSTS,
-    HarderSettings(40, 20, 20, 2, batch_size=8, warmup_steps=1),
+    TwoObjectSettings(40, 20, 20, 2, batch_size=8, warmup_steps=1),
     shares=(0.5,),
     draws=2,
     pool_size=10,
@@ -160,7 +160,7 @@ def test_single_clips(run: base.Recorded) -> None:
 def test_the_shown_clip_is_what_the_model_sees(out_dir: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(edge_sparsity.SCALES, "smoke", TINY)  # type: ignore[attr-defined]
     clip = report.shown_clip(0, 4, "smoke")
-    data = harder_data(TINY.model, 0, Workspace.open(out_dir))
+    data = two_object_data(TINY.model, 0, Workspace.open(out_dir))
     record = data.two.world.split("test")[4]
     assert clip.scene == record.scene
     assert np.array_equal(clip.frames, data.two.clips("test")[4][clip.numbers])
@@ -176,7 +176,7 @@ def test_the_gpu_preset_trains_a_step(tmp_path: Path) -> None:
         mixed_precision="no",
     )  # fmt: skip
     workspace = Workspace.open(str(tmp_path))
-    data = harder_data(preset, 0, workspace)
+    data = two_object_data(preset, 0, workspace)
     pattern = edge_sparsity.patterns(replace(SCALES["gpu"], model=preset), 0)["full"]
     model = trained_harder(preset, data, 0, "cpu", workspace, pattern)
     assert video_config(preset).grid == (8, 8, 8) and model.config.video.width == 256

@@ -44,13 +44,18 @@ from svitt.experiments.ch06_retrieval_qa.training import (
     trained_arm,
     training_flops,
 )
-from svitt.experiments.shared.two_object_world import HarderData, HarderSettings, captioned, harder_data
+from svitt.experiments.shared.two_object_world import (
+    TwoObjectData,
+    TwoObjectSettings,
+    captioned,
+    two_object_data,
+)
 from svitt.ledger.claims import claims_file, find_claim, load_claims
 from svitt.ledger.rules import Rule
 from svitt.ledger.tables import judged, verdict_text
 from svitt.records.workspace import Workspace, project_root
 
-MODEL = HarderSettings(40, 20, 20, 4, batch_size=8, warmup_steps=1)
+MODEL = TwoObjectSettings(40, 20, 20, 4, batch_size=8, warmup_steps=1)
 TINY = Settings(
     (0,),
     MODEL,
@@ -91,12 +96,12 @@ def run(out_dir: str) -> base.Recorded:
 
 
 @pytest.fixture(scope="module")
-def data(out_dir: str) -> HarderData:
-    return harder_data(MODEL, 0, Workspace.open(out_dir))
+def data(out_dir: str) -> TwoObjectData:
+    return two_object_data(MODEL, 0, Workspace.open(out_dir))
 
 
 @pytest.fixture(scope="module")
-def dense(out_dir: str, data: HarderData) -> TrainedArm:
+def dense(out_dir: str, data: TwoObjectData) -> TrainedArm:
     return trained_arm("dense", MODEL, TINY.sparse, data, 0, "cpu", Workspace.open(out_dir))
 
 
@@ -151,7 +156,7 @@ def test_held_out_clips_are_of_the_held_out_split_alone() -> None:
     assert (spec.num_train, spec.num_validation, spec.num_test, spec.num_heldout) == (0, 0, 0, 24)
 
 
-def test_questions_belong_to_their_clips(out_dir: str, data: HarderData) -> None:
+def test_questions_belong_to_their_clips(out_dir: str, data: TwoObjectData) -> None:
     single = single_objects(MODEL, 0, Workspace.open(out_dir))
     found = asked(data.two, single, "test", 0)
     records = data.two.world.split("test")
@@ -168,7 +173,7 @@ def test_questions_belong_to_their_clips(out_dir: str, data: HarderData) -> None
     assert counts[0] == counts[1] == 20 and counts[3] == 20 and counts[4] > 0
 
 
-def test_a_single_frame_is_one_of_the_clip(data: HarderData) -> None:
+def test_a_single_frame_is_one_of_the_clip(data: TwoObjectData) -> None:
     clips = data.two.clips("test")[:3]
     shown = frames_shown(clips, 4, np.random.default_rng(0), "single_frame")
     assert shown.shape == (3, 4, 32, 32, 3) and (shown == shown[:, :1]).all()
@@ -176,7 +181,7 @@ def test_a_single_frame_is_one_of_the_clip(data: HarderData) -> None:
 
 
 @pytest.fixture(scope="module")
-def batches(data: HarderData, dense: TrainedArm) -> FusionBatches:
+def batches(data: TwoObjectData, dense: TrainedArm) -> FusionBatches:
     told = captioned(data.two, "train", 0, True)
     found = asked(data.two, data.one, "train", 0)
     frames = frames_shown(found.clips, 4, np.random.default_rng(0), "clip")
@@ -205,7 +210,7 @@ def test_wrong_pairs_are_wrong(batches: FusionBatches) -> None:
         assert all(matching.captions[clip] != text for text, clip in wrong)
 
 
-def test_the_model_begins_with_what_the_encoders_learnt(data: HarderData, dense: TrainedArm) -> None:
+def test_the_model_begins_with_what_the_encoders_learnt(data: TwoObjectData, dense: TrainedArm) -> None:
     settings = FusionSettings(text_layers=2)
     model = around(dense.model, data.tokenizer, settings, fusion_tokenizer(), 0)
     texts = ["a red ring moves left and a blue bar grows on sand", "a white pole shrinks on grass"]
@@ -221,7 +226,7 @@ def test_the_model_begins_with_what_the_encoders_learnt(data: HarderData, dense:
 
 
 def test_training_fits_a_few_pairs_and_answers(
-    data: HarderData, dense: TrainedArm, batches: FusionBatches
+    data: TwoObjectData, dense: TrainedArm, batches: FusionBatches
 ) -> None:
     model = around(dense.model, data.tokenizer, FusionSettings(), fusion_tokenizer(), 0)
     batch = batches(0)
@@ -239,7 +244,7 @@ def test_training_fits_a_few_pairs_and_answers(
 
 
 def test_answers_are_those_of_the_whole_list(
-    data: HarderData, dense: TrainedArm, batches: FusionBatches
+    data: TwoObjectData, dense: TrainedArm, batches: FusionBatches
 ) -> None:
     """Against scoring every answer of the list whole, one question at a time."""
     token = fusion_tokenizer()
@@ -261,7 +266,7 @@ def test_answers_are_those_of_the_whole_list(
         assert found[i] == (best == question.answer)
 
 
-def test_the_second_look_orders_by_the_matching_head(data: HarderData, dense: TrainedArm) -> None:
+def test_the_second_look_orders_by_the_matching_head(data: TwoObjectData, dense: TrainedArm) -> None:
     token = fusion_tokenizer()
     model = around(dense.model, data.tokenizer, FusionSettings(), token, 0).eval()
     captions = np.array([record.caption("mixed") for record in data.two.world.split("test")[:6]])
@@ -299,7 +304,7 @@ def test_tables_of_the_chapter(run: base.Recorded) -> None:
         assert "±" not in str(table([run]).to_numpy()) and len(table([run, run])) > 1
 
 
-def test_shown_clips_are_the_first_of_the_test_split(run: base.Recorded, data: HarderData) -> None:
+def test_shown_clips_are_the_first_of_the_test_split(run: base.Recorded, data: TwoObjectData) -> None:
     clips = pages.shown(run)
     assert [clip.caption for clip in clips] == [
         record.caption("mixed") for record in data.two.world.split("test")[:2]
@@ -322,14 +327,14 @@ def test_examples_of_questions() -> None:
     assert set(whole.answer) | set(one.answer) <= set(answers())
 
 
-def test_the_gpu_preset_trains_a_step(out_dir: str, data: HarderData) -> None:
+def test_the_gpu_preset_trains_a_step(out_dir: str, data: TwoObjectData) -> None:
     """Its sizes, a step of two clips for the arm that is sparse in both ways."""
     preset = replace(
         SCALES["gpu"].model, num_train=8, num_easy=4, num_test=4, steps=1, easy_share=0.0, batch_size=2,
         warmup_steps=1, mixed_precision="no",
     )  # fmt: skip
     workspace = Workspace.open(out_dir)
-    made = harder_data(preset, 0, workspace)
+    made = two_object_data(preset, 0, workspace)
     arm = trained_arm("both", preset, SCALES["gpu"].sparse, made, 0, "cpu", workspace)
     assert arm.model.config.video.grid == (8, 8, 8) and arm.model.config.video.edges is not None
     seen = tokens(arm.model, made.two.clips("train")[:2, :8], "cpu")

@@ -10,14 +10,14 @@ import torch
 
 from svitt.data.worlds.shapes.relations import REVERSED_RELATION, relation_caption
 from svitt.experiments.shared.edge_patterns import named_patterns
-from svitt.experiments.shared.two_object_scores import HarderTexts, embed, score
+from svitt.experiments.shared.two_object_scores import TwoObjectTexts, embed, score
 from svitt.experiments.shared.two_object_world import (
-    HarderData,
-    HarderSettings,
+    TwoObjectData,
+    TwoObjectSettings,
     captioned,
-    harder_data,
     relations,
     trained_harder,
+    two_object_data,
     video_config,
     with_pattern,
     wrong_verbs,
@@ -25,7 +25,7 @@ from svitt.experiments.shared.two_object_world import (
 from svitt.models.masked_attention import masked_parameters
 from svitt.records.workspace import Workspace
 
-TINY = HarderSettings(40, 20, 20, 3, batch_size=8, warmup_steps=1)
+TINY = TwoObjectSettings(40, 20, 20, 3, batch_size=8, warmup_steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def data(workspace: Workspace) -> HarderData:
-    return harder_data(TINY, 0, workspace)
+def data(workspace: Workspace) -> TwoObjectData:
+    return two_object_data(TINY, 0, workspace)
 
 
-def test_wrong_captions_are_never_right(data: HarderData) -> None:
+def test_wrong_captions_are_never_right(data: TwoObjectData) -> None:
     rng = np.random.default_rng(0)
     for record in data.two.world.split("train"):
         for _ in range(5):
@@ -47,7 +47,7 @@ def test_wrong_captions_are_never_right(data: HarderData) -> None:
         assert record.caption("mixed") not in wrong_verbs(record.scene, rng)
 
 
-def test_every_second_clear_relation_is_told_with_its_opposite_as_wrong(data: HarderData) -> None:
+def test_every_second_clear_relation_is_told_with_its_opposite_as_wrong(data: TwoObjectData) -> None:
     made = captioned(data.two, "train", 0, True)
     split = data.two.world.split("train")
     told = relations(data.two.world.spec, split)
@@ -66,7 +66,7 @@ def test_every_second_clear_relation_is_told_with_its_opposite_as_wrong(data: Ha
     }
 
 
-def test_arms_start_alike_and_keep_their_edges(data: HarderData, workspace: Workspace) -> None:
+def test_arms_start_alike_and_keep_their_edges(data: TwoObjectData, workspace: Workspace) -> None:
     patterns = named_patterns(video_config(TINY).grid, 4, 0)
     dense = trained_harder(TINY, data, 0, "cpu", workspace)
     sparse = trained_harder(TINY, data, 0, "cpu", workspace, patterns["full"])
@@ -83,7 +83,7 @@ def test_arms_start_alike_and_keep_their_edges(data: HarderData, workspace: Work
     assert all(torch.equal(a, b) for a, b in zip(sparse.parameters(), again.parameters(), strict=True))
 
 
-def test_all_edges_change_nothing(data: HarderData, workspace: Workspace) -> None:
+def test_all_edges_change_nothing(data: TwoObjectData, workspace: Workspace) -> None:
     dense = trained_harder(TINY, data, 0, "cpu", workspace)
     same = with_pattern(dense, named_patterns(video_config(TINY).grid, 4, 0)["dense"])
     clips = torch.randn(2, 4, 3, 32, 32)
@@ -91,10 +91,10 @@ def test_all_edges_change_nothing(data: HarderData, workspace: Workspace) -> Non
 
 
 def test_scores_are_perfect_for_the_captions_own_embeddings_and_low_for_others(
-    data: HarderData, workspace: Workspace
+    data: TwoObjectData, workspace: Workspace
 ) -> None:
     model = trained_harder(TINY, data, 0, "cpu", workspace)
-    texts = HarderTexts(data.two.world.spec, data.two.world.split("test"), 10)
+    texts = TwoObjectTexts(data.two.world.spec, data.two.world.split("test"), 10)
     embedded = embed(model, texts, data.tokenizer, "cpu")
     own = embedded.pool[[embedded.distinct.index(caption) for caption in texts.captions]]
     right = score(own, embedded)
@@ -112,9 +112,9 @@ def test_scores_are_perfect_for_the_captions_own_embeddings_and_low_for_others(
     }
 
 
-def test_ties_are_wrong(data: HarderData, workspace: Workspace) -> None:
+def test_ties_are_wrong(data: TwoObjectData, workspace: Workspace) -> None:
     model = trained_harder(TINY, data, 0, "cpu", workspace)
-    texts = HarderTexts(data.two.world.spec, data.two.world.split("test"), 10)
+    texts = TwoObjectTexts(data.two.world.spec, data.two.world.split("test"), 10)
     nothing = score(np.zeros((20, 64), np.float32), embed(model, texts, data.tokenizer, "cpu"))
     assert nothing.rank.min() == 10
     for choices in (nothing.verb, nothing.flip, nothing.swap, nothing.relation):

@@ -143,9 +143,11 @@ class TokenPruning:
             qkv = attention.qkv(x)
             if isinstance(attention, beit.Attention) and attention.q_bias is not None:
                 qkv = qkv + torch.cat([attention.q_bias, attention.k_bias, attention.v_bias])
+            # (B, N, 3, h, d) -> q and k, (B, h, N, d) each
             q, k, _ = qkv.view(batch, n, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
             if isinstance(attention, vision_transformer.Attention):
                 q, k = attention.q_norm(q), attention.k_norm(k)
+            # (B, h, 1, N)
             scores = (q[:, :, :1] @ k.transpose(-2, -1)).float() * attention.scale
             if getattr(attention, "relative_position_bias_table", None) is not None:
                 scores = scores + attention._get_rel_pos_bias()[..., :1, :]

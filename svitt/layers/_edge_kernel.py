@@ -73,7 +73,7 @@ class ChunkPlan:
         )
         self.keys = rows.shape[1]
         self.dtype = torch.promote_types(q.dtype, torch.float32)
-        self.codes = None if codes is None else codes.reshape(-1, self.tokens).int()
+        self.codes = None if codes is None else codes.reshape(-1, self.tokens).int()  # (1 or B, K)
         self.table = None
         if table is not None:
             self.num_rows = table.shape[0]
@@ -121,6 +121,7 @@ class ChunkPlan:
         codes = self.codes if self.codes.shape[0] == 1 else self.codes[samples]
         count, blocks = codes.shape[0], last - first
         rows = self.rows[first:last]
+        # (count, blocks, block length, 1) and (count, blocks, 1, L): their difference is that of every pair.
         query = codes[:, queries.start - 1 : queries.stop - 1].reshape(count, blocks, -1, 1)
         key = codes[:, (rows - 1).clamp(0, max(0, self.tokens - 1)).flatten()].view(count, blocks, 1, -1)
         index = query + self.offset - key
@@ -148,7 +149,7 @@ class ChunkPlan:
         """
         part = x[group.samples, group.heads]
         if part.is_contiguous() and not self.any_padded:
-            return part.flatten(0, 1)
+            return part.flatten(0, 1)  # (units, N, d)
         n = x.shape[2] + int(self.any_padded)
         if out is None or out.shape[0] != group.units:
             out = x.new_zeros(group.units, n, self.dim)
@@ -157,13 +158,14 @@ class ChunkPlan:
 
     def gather(self, x: Tensor, chunk: Chunk, out: Tensor) -> Tensor:
         """Key rows of x (units, N, d) -> (units*blocks, L, d), written into ``out``."""
+        # (units, blocks*L, d), then every block's keys on their own.
         out = out[: x.shape[0] * chunk.rows.numel() * self.dim].view(x.shape[0], -1, self.dim)
         torch.index_select(x, 1, chunk.rows, out=out)
         return out.view(-1, self.keys, self.dim)
 
     def queries(self, x: Tensor, group: Group, chunk: Chunk) -> Tensor:
         """Query rows of x (B, h, N, d) -> (units*blocks, block length, d)."""
-        part = x[group.samples, group.heads, chunk.queries]
+        part = x[group.samples, group.heads, chunk.queries]  # (samples, heads, blocks*block length, d)
         return part.reshape(group.units * chunk.blocks, -1, self.dim)
 
     def probabilities(self, q: Tensor, k: Tensor, group: Group, chunk: Chunk, out: Tensor) -> Tensor:
@@ -174,12 +176,13 @@ class ChunkPlan:
         if chunk.index is None or self.table is None:
             scores.zero_()
             if chunk.masked is not None:
+                # (units, blocks, block length, L) under (blocks, 1, L)
                 scores.view(-1, chunk.blocks, length, self.keys).masked_fill_(
                     chunk.masked[:, None], float("-inf")
                 )
         else:
             table = self.table[group.heads]
-            samples = scores.view(-1, table.shape[0], chunk.index.shape[1])
+            samples = scores.view(-1, table.shape[0], chunk.index.shape[1])  # (samples, heads, pairs)
             for sample, index in zip(samples, chunk.index, strict=False):
                 torch.index_select(table, 1, index, out=sample)
             if len(chunk.index) < len(samples):

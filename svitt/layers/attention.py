@@ -15,7 +15,7 @@ from svitt.layers.relative_position import Grid, RelativePosition, code_offset, 
 def dense_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v by PyTorch's fused kernels.
 
-    q, k, v (B, h, N, d); bias broadcastable to (B, h, N, N). Returns (B, h, N, d).
+    q, k, v (B, h, N, d); bias broadcastable to (B, h, N, N). Returns (B, h, N, d), in the dtype of q.
     """
     return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q.dtype))
 
@@ -32,10 +32,11 @@ def reference_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = N
 def cls_attention(q: Tensor, k: Tensor, position: RelativePosition | None = None) -> Tensor:
     """Probabilities of the CLS query, token 0, over all keys: (B, h, N), from q, k (B, h, N, d).
 
-    In float32, or float64 for float64 inputs.
+    In float32, or float64 for float64 inputs: it ranks tokens (SViTT section 3.3). With a position
+    of K codes N is 1+K.
     """
     dtype = torch.promote_types(q.dtype, torch.float32)
-    scores = (q[:, :, :1] @ k.transpose(-2, -1)).squeeze(2).to(dtype) * q.shape[-1] ** -0.5
+    scores = (q[:, :, :1] @ k.transpose(-2, -1)).squeeze(2).to(dtype) * q.shape[-1] ** -0.5  # (B, h, N)
     if position is not None:
         scores = scores + position.cls_row()
     return scores.softmax(dim=-1)
@@ -54,13 +55,13 @@ def masked_attention(
     q, k, v (B, h, N, d). Dense, for short sequences: any graph, where block tables know only some. Returns
     the output (B, h, N, d) and, if ``need_cls``, the CLS row of the probabilities (B, h, N).
     """
-    bias = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, float("-inf"))
+    bias = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, float("-inf"))  # (N, N)
     if position is not None:
         bias = bias + position.dense().to(q.dtype)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     row = None
     if need_cls:
-        scores = q[:, :, :1] @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+        scores = q[:, :, :1] @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (B, h, 1, N)
         row = (scores + bias[..., :1, :]).softmax(dim=-1).squeeze(2)
     return out, row
 
@@ -112,6 +113,8 @@ class SelfAttention(nn.Module):
         or along the mask of ``restrict``.
 
         Returns (B, N, D) and, if ``need_cls``, the CLS row of the attention (B, h, N).
+        Errors: ConfigError for a pattern beside a mask, or a mask for another N; ValueError for a bias table
+        without codes, or a pattern made for another number of tokens.
         """
         batch, n, width = x.shape
         if self.mask is not None:
@@ -119,7 +122,7 @@ class SelfAttention(nn.Module):
             require(pattern is None, "pattern", pattern, "none: the mask says which edges there are")
             require(n == size, "x", f"{n} tokens", f"{size} tokens, as many as the mask has")
         bias = torch.cat([self.q_bias, self.k_bias, self.v_bias])
-        qkv = F.linear(x, self.qkv.weight, bias).view(batch, n, 3, self.num_heads, -1)
+        qkv = F.linear(x, self.qkv.weight, bias).view(batch, n, 3, self.num_heads, -1)  # (B, N, 3, h, d)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, h, N, d) each
         position = None
         if self.relative_position_bias_table is not None and self.grid is not None:
@@ -134,4 +137,5 @@ class SelfAttention(nn.Module):
             row = cls_attention(q, k, position) if need_cls else None
         else:
             out, row = edge_attention(q, k, v, pattern, position, backend=self.backend)
+        # (B, h, N, d) -> (B, N, h, d) -> (B, N, D): the heads side by side.
         return self.proj(out.transpose(1, 2).reshape(batch, n, width)), row if need_cls else None

@@ -48,7 +48,10 @@ class Block(nn.Module):
         pattern: EdgePattern | None = None,
         need_cls: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """x (B, N, D) -> (B, N, D) and the CLS row of the attention (B, h, N) if ``need_cls``."""
+        """x (B, N, D) -> (B, N, D) and the CLS row of the attention (B, h, N) if ``need_cls``.
+
+        codes, pattern and errors as ``SelfAttention.forward``.
+        """
         out, row = self.attn(self.norm1(x), codes, pattern, need_cls)
         x = x + self.drop_path(out if self.gamma_1 is None else self.gamma_1 * out)
         out = self.mlp(self.norm2(x))

@@ -6,7 +6,10 @@ from torch import Tensor, nn
 
 
 class DropPath(nn.Module):
-    """In training, drops a sample's branch with ``probability`` and scales those of the others up."""
+    """In training, drops a sample's branch with ``probability`` and scales those of the others up.
+
+    probability: 0 to 1; 1 drops all.
+    """
 
     def __init__(self, probability: float) -> None:
         super().__init__()
@@ -17,5 +20,6 @@ class DropPath(nn.Module):
         if not self.training or self.probability == 0:
             return x
         keep = 1 - self.probability
+        # One draw a sample: (B, 1, ..., 1).
         mask = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(keep)
         return x * (mask.div_(keep) if keep > 0 else mask)

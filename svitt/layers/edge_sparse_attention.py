@@ -74,7 +74,10 @@ def edge_attention(
 def oracle_attention(
     q: Tensor, k: Tensor, v: Tensor, pattern: EdgePattern, position: RelativePosition | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The same result by dense attention under an additive mask, in plain PyTorch; O(N^2) memory."""
+    """The same result by dense attention under an additive mask, in plain PyTorch; O(N^2) memory.
+
+    Shapes and errors as ``edge_attention``.
+    """
     tokens = q.shape[2] - 1
     dtype = torch.promote_types(q.dtype, torch.float32)
     scores = (q @ k.transpose(-2, -1)).to(dtype) * q.shape[-1] ** -0.5
@@ -87,7 +90,7 @@ def oracle_attention(
         count = padded[torch.arange(tokens, device=q.device) // pattern.block_size]
         count = torch.cat([count.new_zeros(1), count]).to(dtype)
         to_cls = scores.new_zeros(q.shape[1]) if position is None else position.table[-2].to(dtype)
-        column = (to_cls[:, None] + count.log()).expand(q.shape[0], -1, -1)
+        column = (to_cls[:, None] + count.log()).expand(q.shape[0], -1, -1)  # (B, h, 1+K)
         scores = torch.cat([scores, column[..., None]], dim=-1)
     probabilities = scores.softmax(dim=-1)[..., : tokens + 1]
     return probabilities.to(q.dtype) @ v, probabilities[:, :, 0]
@@ -199,7 +202,7 @@ def _add_table_gradient(grad_table: Tensor, grad_s: Tensor, index: Tensor) -> No
 
     int64 on purpose: ``index_add_`` with int32 indices is about eight times slower.
     """
-    per_sample = grad_s.view(-1, grad_table.shape[0], index.shape[1])
+    per_sample = grad_s.view(-1, grad_table.shape[0], index.shape[1])  # (samples, heads, pairs)
     if index.shape[0] == 1:
         grad_table.index_add_(
             1, index[0].long(), per_sample.sum(dim=0) if len(per_sample) > 1 else per_sample[0]

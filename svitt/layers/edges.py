@@ -106,6 +106,7 @@ class EdgePattern:
         Returns ``rows`` (query blocks, L) with L = 1 + key blocks x block_size, the key's place in the
         sequence (0, CLS, stands first), and two (query blocks, L) bool tensors: ``masked``, a place
         of the table that holds no key, and ``padded``, a zero key that is attended.
+        Errors: ValueError for a table made for another number of tokens.
         """
         count = num_blocks(num_tokens, self.block_size)
         if self.blocks.shape[0] != count or (self.blocks.numel() and int(self.blocks.max()) >= count):
@@ -115,7 +116,7 @@ class EdgePattern:
                 f"of {self.block_size} make {count} blocks"
             )
         within = torch.arange(self.block_size, device=self.blocks.device)
-        rows = (self.blocks[:, :, None] * self.block_size + within).flatten(1)
+        rows = (self.blocks[:, :, None] * self.block_size + within).flatten(1)  # (query blocks, keys)
         empty = (self.blocks < 0).repeat_interleave(self.block_size, dim=1)
         beyond = ~empty & (rows >= num_tokens)
         padded = beyond if self.attend_padding else torch.zeros_like(beyond)
@@ -150,7 +151,8 @@ class EdgePattern:
 
 
 def draw_edges(edges: EdgeSparsity, num_tokens: int, generator: torch.Generator) -> EdgePattern:
-    """Draws the pattern of one layer for ``num_tokens`` patch tokens from a CPU generator."""
+    """Draws the pattern of one layer for ``num_tokens`` patch tokens (SViTT section 3.2) from a CPU
+    generator: one draw of uniform numbers (blocks, blocks); each row's largest name its random blocks."""
     blocks = num_blocks(num_tokens, edges.block_size)
     table = draw_blocks(blocks, edges.num_local_blocks, edges.num_random_blocks, generator)
     return EdgePattern(table, edges.block_size, edges.attend_padding)
@@ -164,7 +166,7 @@ def fixed_edges(edges: EdgeSparsity, layer: int, num_tokens: int) -> EdgePattern
 
 
 def full_edges(num_tokens: int, block_size: int) -> EdgePattern:
-    """The pattern in which every block sees every block: dense attention."""
+    """The pattern in which every block sees every block: dense attention in the kernel's words."""
     blocks = num_blocks(num_tokens, block_size)
     return EdgePattern(torch.arange(blocks).expand(blocks, -1).contiguous(), block_size)
 

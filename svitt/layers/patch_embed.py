@@ -34,4 +34,5 @@ class PatchEmbed(nn.Module):
         """clips (B, T, C, H, W) -> (B, T*h*w, D)."""
         batch = clips.shape[0]
         x = self.proj(clips.flatten(0, 1))  # (B*T, D, h, w)
+        # (B*T, D, h*w) -> (B*T, h*w, D) -> (B, T*h*w, D)
         return x.flatten(2).transpose(1, 2).reshape(batch, -1, x.shape[1])

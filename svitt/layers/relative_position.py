@@ -64,11 +64,11 @@ class RelativePosition:
         index[:, 0, 0] = rows - 1
         batch, n, _ = index.shape
         bias = self.table.t().index_select(1, index.reshape(-1))  # (heads, B'*N*N)
-        return bias.view(-1, batch, n, n).transpose(0, 1)
+        return bias.view(-1, batch, n, n).transpose(0, 1)  # (B', heads, N, N)
 
     def cls_row(self) -> Tensor:
         """Bias of the CLS query for all keys, CLS first: (heads, 1+K)."""
-        tokens = self.table[-3, :, None].expand(-1, self.codes.shape[-1])
+        tokens = self.table[-3, :, None].expand(-1, self.codes.shape[-1])  # (heads, K)
         return torch.cat([self.table[-1, :, None], tokens], dim=1)
 
 
@@ -119,7 +119,8 @@ def resize_table(table: Tensor, source: Grid, target: Grid) -> Tensor:
     """A bias table (R, heads) of one grid for another.
 
     Over time by nearest neighbours, so that one frame (the 2-D table of an image model) is repeated, as
-    the release inflates BEiT; over space bicubic, as timm does. The three CLS rows stay.
+    the release inflates BEiT; over space bicubic, as timm does. The three CLS rows stay. Returns (R', heads),
+    R' = table_rows(target).
     """
     if source == target:
         return table
@@ -128,12 +129,16 @@ def resize_table(table: Tensor, source: Grid, target: Grid) -> Tensor:
     if old[1:] != new[1:]:
         body = F.interpolate(body, size=new[1:], mode="bicubic", align_corners=False)
     if old[0] != new[0]:
+        # (heads, 2T-1, rest) -> (heads, rest, 2T-1), whose last axis is resized, and back
         body = F.interpolate(body.flatten(2).transpose(1, 2), size=new[0], mode="nearest").transpose(1, 2)
     return torch.cat([body.reshape(table.shape[1], -1).t().to(table.dtype), table[-3:]])
 
 
 def resize_embedding(embedding: Tensor, source: Grid, target: Grid) -> Tensor:
-    """An absolute embedding (1, T*H*W, D) of one grid for another: linear over time, bicubic over space."""
+    """An absolute embedding (1, T*H*W, D) of one grid for another: linear over time, bicubic over space.
+
+    source, target: (T, H, W). Returns (1, T'*H'*W', D) in the dtype of the embedding.
+    """
     if source == target:
         return embedding
     width = embedding.shape[2]
@@ -143,5 +148,5 @@ def resize_embedding(embedding: Tensor, source: Grid, target: Grid) -> Tensor:
     if source[0] != target[0]:
         x = x.permute(2, 3, 1, 0).flatten(0, 1)  # (H*W, D, T)
         x = F.interpolate(x, size=target[0], mode="linear", align_corners=False)
-        x = x.view(*target[1:], width, target[0]).permute(3, 2, 0, 1)
+        x = x.view(*target[1:], width, target[0]).permute(3, 2, 0, 1)  # (T', D, H', W')
     return x.permute(0, 2, 3, 1).reshape(1, -1, width).to(embedding.dtype)

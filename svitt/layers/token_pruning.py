@@ -140,7 +140,8 @@ def keep_top_tokens(
     """Keeps the prefix tokens (CLS) and the patch tokens with the highest scores, order unchanged.
 
     x (B, P+K, D) with P = num_prefix_tokens; scores (B, K). Equal scores: the earlier token is kept.
-    Returns the tokens (B, P+k, D), k = ceil(keep_rate x K), and their indices (B, k) among the K.
+    Returns the tokens (B, P+k, D), k = ceil(keep_rate x K), and their indices (B, k) among the K, ascending.
+    No gradient flows through the scores. Errors: ConfigError unless 0 < keep_rate <= 1.
     """
     tokens = x.shape[1] - num_prefix_tokens
     kept = num_kept(tokens, keep_rate)
@@ -148,5 +149,5 @@ def keep_top_tokens(
         return x, torch.arange(tokens, device=x.device).expand(x.shape[0], -1)
     order = scores.detach().sort(dim=1, descending=True, stable=True).indices
     index = order[:, :kept].sort(dim=1).values
-    rows = index[:, :, None].expand(-1, -1, x.shape[2])
+    rows = index[:, :, None].expand(-1, -1, x.shape[2])  # (B, k, D)
     return torch.cat([x[:, :num_prefix_tokens], x[:, num_prefix_tokens:].gather(1, rows)], dim=1), index

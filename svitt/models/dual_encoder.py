@@ -68,6 +68,7 @@ class DualEncoder(nn.Module):
         """clips: (B, T, C, H, W) float. Returns (B, embed_dim), L2-normalised."""
         if self.config.frames == "bag":
             batch, frames = clips.shape[:2]
+            # Every frame a clip of its own: (B*T, 1, C, H, W) -> (B*T, D) -> (B, T, D) -> (B, D).
             pooled = self.video_encoder(clips.flatten(0, 1).unsqueeze(1), **encoder_args).pooled
             pooled = pooled.unflatten(0, (batch, frames)).mean(1)
         else:

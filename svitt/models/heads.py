@@ -83,7 +83,7 @@ class AnswerDecoder(nn.Module):
             raise ConfigError("the answer list is empty; give one answer at least")
         k = min(k, count)
         batch, length = len(states), answer_ids.shape[1]
-        start = answer_ids[:1, :1].expand(batch, 1)
+        start = answer_ids[:1, :1].expand(batch, 1)  # [CLS]
         first = self.bert(
             input_ids=start,
             encoder_hidden_states=states,
@@ -92,10 +92,12 @@ class AnswerDecoder(nn.Module):
         ).logits[:, 0]
         begins = first.float().log_softmax(dim=-1)[:, answer_ids[:, 1]]  # (B, A)
         best = begins.sort(dim=1, descending=True, stable=True).indices[:, :k].sort(dim=1).values
+        # The k answers of every question one under the other: (B*k, L).
         ids, masks = answer_ids[best].view(-1, length), answer_mask[best].view(-1, length)
         scores = self.token_scores(
             states.repeat_interleave(k, dim=0), mask.repeat_interleave(k, dim=0), ids, masks
         )
+        # (B*k, L-1) -> (B*k,) -> (B, k)
         ranked = scores.sum(dim=1).view(batch, k).sort(dim=1, descending=True, stable=True)
         return RankedAnswers(best.gather(1, ranked.indices), ranked.values)
 

@@ -135,7 +135,8 @@ class MultimodalEncoder(nn.Module):
         pruning: which video tokens the later fusion layers still see; None keeps all. generator: a CPU
         generator of a selection that draws; None is one of the pruning's seed. token_scores: (B, N), of a
         selection by given scores.
-        Errors: ConfigError for a pruning layer that there is not, or batches of different sizes.
+        Errors: ConfigError for a pruning layer that there is not, batches of different sizes, or a selection
+        by given scores without them.
         """
         count = len(self.fusion_layers)
         if pruning is not None:
@@ -147,6 +148,7 @@ class MultimodalEncoder(nn.Module):
             raise ConfigError(f"{len(text)} texts and {len(video)} videos; expected one text a video")
         bias = key_bias(mask, text.dtype)
         score = None if pruning is None else find_score(FROM_TEXT.get(pruning.selection, pruning.selection))
+        # Of the patch tokens still there, among those that entered: (B, N).
         numbers = torch.arange(video.shape[1] - 1, device=video.device).expand(len(video), -1)
         kept: list[Tensor] = []
         rows: list[Tensor] = []
@@ -189,6 +191,7 @@ def cross_attention(layer: BertLayer, text: Tensor, video: Tensor) -> Tensor:
     """
     attention = layer.crossattention.self
     heads = attention.num_attention_heads
+    # (B, L, D) -> (B, L, heads, d) -> (B, heads, L, d); the keys alike.
     q = attention.query(text).unflatten(-1, (heads, -1)).transpose(1, 2)
     k = attention.key(video).unflatten(-1, (heads, -1)).transpose(1, 2)
     scores: Tensor = q @ k.transpose(-2, -1) * attention.scaling

@@ -35,7 +35,11 @@ class TokenState(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenSelection:
-    """Prunes the tokens of a state by a score."""
+    """Prunes the tokens of a state by a score (SViTT section 3.3).
+
+    generator: a CPU generator, of a score that draws; one for all layers of a pass. given: (B, T*h*w) floats
+    of all patch tokens of the clip, of a score that needs them.
+    """
 
     nodes: NodeSparsity
     score: TokenScore
@@ -43,9 +47,13 @@ class TokenSelection:
     given: Tensor | None
 
     def __call__(self, state: TokenState, row: Tensor | None) -> TokenState:
-        """row: the CLS row of the layer, (B, h, 1+K), where the score needs it."""
+        """The state after pruning, of ceil(keep_rate x K) patch tokens in the order in which they stood.
+
+        row: the CLS row of the layer, (B, h, 1+K), where the score needs it. Errors: ConfigError where the
+        score lacks what it needs.
+        """
         numbers = state.numbers
-        given = None if self.given is None else self.given.gather(1, numbers)
+        given = None if self.given is None else self.given.gather(1, numbers)  # (B, K)
         needed = row if "cls_row" in self.score.needs else None
         cls_row = None if needed is None else needed[:, :, 1:].mean(dim=1)  # (B, K)
         scores = self.score(Clues(numbers, cls_row, given, self.generator))
@@ -57,5 +65,5 @@ class TokenSelection:
 
 def in_order(x: Tensor, numbers: Tensor) -> Tensor:
     """x (B, 1+K, D) with its K patch tokens in ascending order of their numbers (B, K)."""
-    order = numbers.argsort(dim=1)[:, :, None].expand(-1, -1, x.shape[2])
+    order = numbers.argsort(dim=1)[:, :, None].expand(-1, -1, x.shape[2])  # (B, K, D)
     return torch.cat([x[:, :1], x[:, 1:].gather(1, order)], dim=1)

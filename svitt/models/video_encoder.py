@@ -21,8 +21,6 @@ from svitt.layers.token_pruning import NodeSparsity, find_score, num_kept
 from svitt.models.token_state import TokenSelection, TokenState
 
 Position = Literal["relative_3d", "absolute"]
-
-
 Pooling = Literal["mean", "cls"]
 
 
@@ -244,13 +242,17 @@ class VideoEncoder(nn.Module):
             both in training, while evaluation has fixed seeds of its own.
         token_scores: (B, T*h*w) floats, of every patch token, for selection "given".
         patterns: the edges of every layer, instead of those that the configuration draws.
+        Errors: ConfigError for clips of another size, or what is needed and not given; ValueError for
+        patterns of another number of layers or tokens.
         """
+        # 1. Clips as tokens: x (B, 1+K, D), K = T*h*w.
         state = self._embedded(clips)
         edges = self._patterns(state.x.shape[1] - 1, generator) if patterns is None else patterns
         selection = self._selection(generator, token_scores)
         states = [state.ascending()] if return_hidden_states else []
         rows: list[Tensor] = []
         kept: list[Tensor] = []
+        # 2. The layers; K shrinks after every layer that prunes.
         for i, (block, pattern) in enumerate(zip(self.blocks, edges, strict=True)):
             prune = selection if selection is not None and i in selection.nodes.prune_layers else None
             by_attention = prune is not None and "cls_row" in prune.score.needs
@@ -263,6 +265,7 @@ class VideoEncoder(nn.Module):
                 kept.append(state.ascending_numbers())
             if return_hidden_states:
                 states.append(state.ascending())
+        # 3. The features of what is left, in the order of the clip.
         x = state.ascending()
         normed = self.norm(x)
         pooled = normed[:, 0] if self.fc_norm is None else self.fc_norm(x[:, 1:].mean(dim=1))
@@ -283,7 +286,7 @@ class VideoEncoder(nn.Module):
         codes = None
         if self.config.position == "relative_3d":
             grid = self.config.grid
-            codes = position_codes(grid, tokens // (grid[1] * grid[2]), x.device)[numbers[0]]
+            codes = position_codes(grid, tokens // (grid[1] * grid[2]), x.device)[numbers[0]]  # (K,)
         return TokenState(x, numbers, codes, reordered)
 
     def _selection(self, generator: torch.Generator | None, given: Tensor | None) -> TokenSelection | None:

@@ -37,7 +37,7 @@ class Attempt(BaseModel):
     scale: str
     seed: int = Field(ge=0)
     time: str
-    commit: str | None
+    commit: str | None = None
     code_hash: str
     device: str = "cpu"
     threads: int | None = None

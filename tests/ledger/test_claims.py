@@ -22,6 +22,7 @@ from svitt.ledger.judgement import Judgement
 from svitt.ledger.rules import Contrast, Rule, Term
 from svitt.ledger.verdict_words import Verdict
 from svitt.ledger.verdicts import Row, ledger
+from svitt.records.attempts import Attempt, append
 from svitt.records.code_hash import Code
 from svitt.records.code_list import code_path, write_code
 from svitt.records.record import make_record, write_record
@@ -81,6 +82,8 @@ def write(
     if "rule_hashes" not in changes:
         given["rule_hashes"] = rule_hashes(CLAIMS, CHAPTER, scale, outcomes)
     write_code(results, given["code"])
+    made = {"record_set": CHAPTER, "scale": scale, "seed": seed, "commit": None, "code_hash": CODE.hash}
+    append(results, Attempt(id=f"{scale}{seed}", event="finished", time="2026-01-01T00:00:00", **made))
     return write_record(results, make_record(CHAPTER, scale, seed, **{**given, **changes}), outcomes)
 
 
@@ -575,7 +578,7 @@ def test_the_command_prints_filters_and_checks(tmp_path: Path, capsys: pytest.Ca
     # CODE is no hash of the present modules: the record is stale, and the exit status says so.
     assert main(["claims", *folder, "--check"]) == 1
     err = capsys.readouterr().err
-    assert "is stale: " in err and "svitt.experiments.ch01_frame_shuffle.experiment" in err
+    assert "01_frame_shuffle (scales cpu) is stale: svitt." in err and "vouch for it (svitt replay" in err
     assert main(["claims", "--verdict", "pased"]) == 2
     assert "did you mean 'passed'" in capsys.readouterr().err
     assert main(["claims", "shufle"]) == 2

@@ -82,7 +82,7 @@ class Site:
                 self.root / "doctrees",
                 "html",
                 confoverrides={
-                    "extensions": ["myst_parser", "svitt_ledger"],
+                    "extensions": ["myst_parser", "svitt_ledger", "svitt_machine"],
                     "html_static_path": [str(self.root / "book" / "_assets")],
                     "html_theme": "basic",
                 },

@@ -118,7 +118,8 @@ def test_a_renamed_variable_is_vouched_for_and_a_changed_constant_is_not(tmp_pat
     record = read_record(clone / "data" / "results" / "cpu" / "04_node_sparsity" / "seed3.json")
     assert record.replays[-1].compared == ("smoke seed 0",)
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    subprocess.run(["git", "-C", str(clone), *who, "commit", "-qam", "Replayed"], check=True)
+    for words in (["add", "-A"], [*who, "commit", "-qm", "Replayed"]):
+        subprocess.run(["git", "-C", str(clone), *words], check=True)
 
     edit("scores[rows, verb] = -np.inf", "scores[rows, verb] = np.inf")
     differs = svitt("replay", "HEAD~1", "--minutes", "0")

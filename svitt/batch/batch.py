@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import psutil
 from filelock import FileLock, Timeout
@@ -64,13 +64,17 @@ class _Running:
 
 def is_finished(job: Job, workspace: Workspace) -> bool:
     """Whether the job's executed notebook, and the result it recorded, are there and current."""
-    return executed_key(job.notebook(workspace), job.record(workspace)) == job.key()
+    if job.chapter.record_set:  # whoever asks has looked whether the record is current
+        return False
+    return executed_key(job.notebook(workspace), job.records(workspace)) == job.key()
 
 
 def command_line(job: Job) -> str:
     """The shell command that runs this one job."""
     words = ["svitt", "run", job.chapter.name, "--scale", job.scale, "--seeds", str(job.seed)]
     words += ["--device", job.device]
+    words += ["--record-only"] if job.chapter.record_set else []
+    words += ["--changes", job.changes] if job.changes else []
     return shlex.join(words + (["--out", job.out_dir] if job.out_dir else []))
 
 
@@ -91,7 +95,7 @@ def run_batch(
             outcomes[job] = Outcome(job, "reused", 0.0, job.notebook(workspace))
     waiting = [job for job in jobs if job not in outcomes]
     running: list[_Running] = []
-    bar = tqdm(total=len(jobs), initial=len(outcomes), unit="notebook", disable=not progress)
+    bar = tqdm(total=len(jobs), initial=len(outcomes), unit="job", disable=not progress)
     try:
         with bar:
             while waiting or running:
@@ -131,21 +135,15 @@ def _show(bar: tqdm[NoReturn], running: Sequence[_Running]) -> None:
 def _start(job: Job, workspace: Workspace, threads: int) -> _Running:
     output = job.notebook(workspace)
     output.parent.mkdir(parents=True, exist_ok=True)
-    task = {
-        "source": str(job.chapter.path),
-        "cwd": str(job.chapter.path.parent),
-        "output": str(output),
-        "record": str(job.record(workspace)),
-        "parameters": job.parameters,
-        "key": job.key(),
-        "force": job.display,
-        "parent": os.getpid(),
-    }
+    program, task = ("svitt.commands.measure", _measuring(job)) if job.chapter.record_set else (
+        "svitt.batch.execute", _executing(job, workspace)
+    )  # fmt: skip
+    task["parent"] = os.getpid()
     environment = os.environ | {name: str(threads) for name in THREAD_VARIABLES}
     environment |= {"TOKENIZERS_PARALLELISM": "false", "TQDM_MININTERVAL": "5"}
     with output.with_suffix(".log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "svitt.batch.execute"],
+            [sys.executable, "-m", program],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -160,11 +158,33 @@ def _start(job: Job, workspace: Workspace, threads: int) -> _Running:
     return _Running(job, process, time.monotonic())
 
 
+def _executing(job: Job, workspace: Workspace) -> dict[str, Any]:
+    """The task of ``svitt.batch.execute``."""
+    return {
+        "source": str(job.chapter.path),
+        "cwd": str(job.chapter.path.parent),
+        "output": str(job.notebook(workspace)),
+        "records": [str(path) for path in job.records(workspace)],
+        "parameters": job.parameters,
+        "key": job.key(),
+        "force": job.display,
+    }
+
+
+def _measuring(job: Job) -> dict[str, Any]:
+    """The task of ``svitt.commands.measure``."""
+    return {"record_set": job.chapter.name, "changes": job.changes, **job.parameters}
+
+
 def _collect(item: _Running, workspace: Workspace) -> Outcome:
     output = item.job.notebook(workspace)
     seconds = time.monotonic() - item.started
     if item.process.returncode == 0:
-        return Outcome(item.job, "finished", seconds, output)
+        made = item.job.record(workspace) if item.job.chapter.record_set else output
+        return Outcome(item.job, "finished", seconds, made)
+    if item.job.chapter.record_set:
+        log = output.with_suffix(".log")
+        return Outcome(item.job, "failed", seconds, log, _last_line(log, item.process.returncode))
     failed = failed_file(output)
     with _no_other(output) as alone:
         if alone and part_file(output).exists():  # it died without a word
@@ -203,6 +223,15 @@ def _error(notebook: Path, returncode: int) -> str:
     if returncode < 0:
         return f"its process was ended by {signal.Signals(-returncode).name}"
     return f"its process ended with status {returncode}"
+
+
+def _last_line(log: Path, returncode: int) -> str:
+    """The error of a measurement: the last line it wrote, or how it ended."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
+    said = [line.strip() for line in lines if line.strip()]
+    if returncode < 0:
+        return f"its process was ended by {signal.Signals(-returncode).name}"
+    return said[-1] if said else f"its process ended with status {returncode}"
 
 
 def _from_log(failed: Path) -> str:

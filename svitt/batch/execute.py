@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from filelock import FileLock
 from svitt.batch.grid import check_parameters
 
 
-def executed_key(notebook: Path, record: Path) -> str | None:
+def executed_key(notebook: Path, records: Sequence[Path]) -> str | None:
     """The key of the job that ``notebook`` is the finished execution of, None when there is none or
-    the result it recorded is gone."""
+    a result it recorded is gone."""
     if not notebook.is_file():
         return None
     try:
@@ -34,7 +35,7 @@ def executed_key(notebook: Path, record: Path) -> str | None:
         # Torn by a kill or a full disk: it is the finished execution of nothing, and is made anew.
         print(f"{notebook} is damaged and will be executed again", file=sys.stderr)
         return None
-    if state.get("recorded") and not record.is_file():
+    if state.get("recorded") and not all(record.is_file() for record in records):
         return None
     key = state.get("key")
     return key if isinstance(key, str) else None
@@ -58,16 +59,16 @@ def lock_file(output: Path) -> Path:
 def execute(task: dict[str, Any]) -> None:
     """Executes ``source`` with ``parameters`` and keeps the result as ``output``.
 
-    task: source, cwd, output, record (paths), parameters, key, force (execute even when ``output``
-    is already the execution of this key). The notebook is written to ``.part.ipynb`` and renamed at the
-    end, to ``.failed.ipynb`` on an error, which is raised as papermill raises it.
+    task: source, cwd, output (paths), records (a list of them), parameters, key, force (execute even when
+    ``output`` is already the execution of this key). The notebook is written to ``.part.ipynb``
+    and renamed at the end, to ``.failed.ipynb`` on an error, which is raised as papermill raises it.
     """
-    output, record = Path(task["output"]), Path(task["record"])
+    output, records = Path(task["output"]), [Path(record) for record in task["records"]]
     output.parent.mkdir(parents=True, exist_ok=True)
     part, failed = part_file(output), failed_file(output)
     # Another batch may be at the same job: wait for it, and use what it made.
     with FileLock(lock_file(output)):
-        if not task["force"] and executed_key(output, record) == task["key"]:
+        if not task["force"] and executed_key(output, records) == task["key"]:
             return
         for stale in (part, failed):
             stale.unlink(missing_ok=True)
@@ -90,7 +91,7 @@ def execute(task: dict[str, Any]) -> None:
             raise
         executed = nbformat.read(part, as_version=4)
         executed.metadata["papermill"]["parameters"] = parameters
-        executed.metadata["svitt"] = {"key": task["key"], "recorded": record.is_file()}
+        executed.metadata["svitt"] = {"key": task["key"], "recorded": all(r.is_file() for r in records)}
         nbformat.write(executed, part)
         part.replace(output)
 

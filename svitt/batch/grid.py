@@ -26,18 +26,32 @@ CHAPTER_NAME = re.compile(r"\d\d_\w+")
 class Chapter:
     """One chapter of the book.
 
-    path: its notebook, ``book/NN_name.ipynb``. code: hash of its experiment module's import closure.
-    scales: the scales it knows, each with its seeds.
+    path: its notebook, ``book/NN_name.ipynb``. code: hash of the code that its numbers come from.
+    scales: the scales it knows, each with its seeds. further: the record sets that the notebook makes beside
+    its own, each with its scales and seeds. record_set: given where one record set is to be measured alone,
+    without the notebook.
     """
 
     path: Path
     code: str
     scales: Mapping[str, Sequence[int]] = field(hash=False)
+    further: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict, hash=False)
+    record_set: str = ""
 
     @property
     def name(self) -> str:
-        """``NN_name``."""
-        return self.path.stem
+        """``NN_name``, or the record set's name."""
+        return self.record_set or self.path.stem
+
+    def recorded(self, scale: str, seed: int) -> list[tuple[str, int]]:
+        """What one execution records: (record set, seed). A further record set has the seed of the
+        execution, or, where it has seeds of its own (as tuning has), all of those."""
+        found = [(self.name, seed)]
+        for name, scales in self.further.items():
+            own = scales.get(scale, ())
+            shared = set(own) & set(self.scales.get(scale, ()))
+            found += [(name, each) for each in ([seed] if shared else own)]
+        return found
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,8 @@ class Job:
     """One execution of a chapter: a cell of the grid.
 
     display: executed for the page after the grid, always anew; it reads what the grid recorded.
-    out_dir: as the notebook's parameter: empty, or an absolute folder.
+    out_dir: as the notebook's parameter: empty, or an absolute folder. changes: a reader's own settings,
+    measured without a notebook; kept_as: the scale that their record stands under.
     """
 
     chapter: Chapter
@@ -54,11 +69,14 @@ class Job:
     device: str
     out_dir: str
     display: bool = False
+    changes: str = ""
+    kept_as: str = ""
 
     @property
     def label(self) -> str:
         """For progress and messages."""
-        return f"{self.chapter.name} {self.scale} " + ("display" if self.display else f"seed {self.seed}")
+        scale = self.kept_as or self.scale
+        return f"{self.chapter.name} {scale} " + ("display" if self.display else f"seed {self.seed}")
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -66,13 +84,21 @@ class Job:
         return {"scale": self.scale, "seed": self.seed, "device": self.device, "out_dir": self.out_dir}
 
     def notebook(self, workspace: Workspace) -> Path:
-        """Where the executed notebook is kept; the log and unfinished notebooks stand beside it."""
-        folder = workspace.runs / "notebooks" / self.scale / self.chapter.name
+        """Where the executed notebook is kept; the log and unfinished notebooks stand beside it. What is
+        measured without a notebook has the log alone."""
+        kind = "records" if self.chapter.record_set else "notebooks"
+        folder = workspace.runs / kind / (self.kept_as or self.scale) / self.chapter.name
         return folder / ("display.ipynb" if self.display else f"seed{self.seed}.ipynb")
 
     def record(self, workspace: Workspace) -> Path:
         """Where the chapter records its result."""
-        return workspace.results / self.scale / self.chapter.name / f"seed{self.seed}.json"
+        return self.records(workspace)[0]
+
+    def records(self, workspace: Workspace) -> list[Path]:
+        """Where it records, the further record sets of the chapter included; its own first."""
+        folder = workspace.results / (self.kept_as or self.scale)
+        found = self.chapter.recorded(self.scale, self.seed)
+        return [folder / name / f"seed{seed}.json" for name, seed in found]
 
     def key(self) -> str:
         """A hash of what determines the outcome: the notebook's source, the parameters, the code.
@@ -177,7 +203,8 @@ def build_grid(
     for chapter in chapters:
         if scale not in chapter.scales:
             raise ConfigError(f"{chapter.name}: unknown scale {scale!r}; {nearest(scale, chapter.scales)}")
-        check_parameters(chapter.path)
+        if not chapter.record_set:
+            check_parameters(chapter.path)
         chosen = chapter.scales[scale] if seeds is None else seeds
         if not chosen:
             raise ConfigError(f"{chapter.name}: scale {scale!r} names no seeds; give them with --seeds")

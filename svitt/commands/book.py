@@ -152,11 +152,10 @@ def _page(chapter: Chapter, root: Path) -> Job:
 def _require_evidence(pages: Sequence[Job], results: Path) -> None:
     """Errors: ConfigError where a record that a page shows is missing or stale: to render the committed
     edition nothing is trained."""
-    for page in pages:
-        name, scale = page.chapter.name, page.scale
-        missing = [
-            s for s in page.chapter.scales[scale] if not record_path(results, scale, name, s).is_file()
-        ]
+    needed = [(page.scale, *pair) for page in pages for pair in _evidence(page)]
+    for scale, name in dict.fromkeys((scale, name) for scale, name, _ in needed):
+        seeds = [seed for at, of, seed in needed if (at, of) == (scale, name)]
+        missing = [seed for seed in seeds if not record_path(results, scale, name, seed).is_file()]
         stale = staleness(read_records(results, scale, name), results)
         if missing or stale:
             what = (
@@ -167,6 +166,12 @@ def _require_evidence(pages: Sequence[Job], results: Path) -> None:
                 f"(svitt run {name} --scale {scale}), vouch for them (svitt replay), or build another "
                 "edition (svitt book --scale smoke)"
             )
+
+
+def _evidence(page: Job) -> list[tuple[str, int]]:
+    """Every record that a chapter's page shows: (record set, seed), those of its further sets included."""
+    chapter, scale = page.chapter, page.scale
+    return list(dict.fromkeys(p for seed in chapter.scales[scale] for p in chapter.recorded(scale, seed)))
 
 
 def _said_failed(outcomes: Sequence[Outcome]) -> bool:
@@ -224,11 +229,11 @@ def _refresh(root: Path, args: argparse.Namespace) -> int:
                 f"{args.scale!r}; a committed page shows the scale it names: edit the cell or give --scale"
             )
         job = Job(chapter, **defaults, display=True)
-        for seed in chapter.scales[args.scale]:
-            if not replace(job, seed=seed).record(workspace).is_file():
+        for name, seed in _evidence(job):
+            if not record_path(workspace.results, args.scale, name, seed).is_file():
                 raise ConfigError(
-                    f"{chapter.name}: no result of seed {seed} at scale {args.scale!r} in "
-                    f"{workspace.results}; record it with: svitt run {chapter.name} --scale {args.scale}"
+                    f"{name}: no result of seed {seed} at scale {args.scale!r} in "
+                    f"{workspace.results}; record it with: svitt run {name} --scale {args.scale}"
                 )
         jobs.append(job)
     outcomes = run_batch(jobs, workspace, args.jobs)

@@ -1,5 +1,9 @@
 """``svitt run``: chapters over a grid of seeds, in parallel, resumable.
 
+A chapter is executed as a notebook; with ``--record-only``, or where a further record set of a chapter is
+named (``07_curriculum_tuning``), its experiment alone is measured and recorded, without notebook and kernel.
+``--changes`` does the same with a reader's own settings, whose record stands apart and is never judged.
+
 Exit status: 0 when every job is finished, 1 when some failed (their notebooks are kept with the error),
 2 when the call is wrong (nothing was started), 130 or 143 when interrupted.
 """
@@ -7,25 +11,35 @@ Exit status: 0 when every job is finished, 1 when some failed (their notebooks a
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from svitt.batch.batch import command_line, describe, is_finished, run_batch, terminable
 from svitt.batch.grid import Job, build_grid, parse_seeds, parse_shard
-from svitt.commands.chapters import load_chapters
+from svitt.commands.chapters import further_set, jobs_without_notebooks, load_chapters
 from svitt.config import require
 from svitt.errors import RecordError
-from svitt.experiments.base import checked_device
+from svitt.experiments.base import checked_device, current_record, settings_of
+from svitt.experiments.own_settings import changed_settings
+from svitt.ledger.judgement import SMOKE
 from svitt.records.attempts import Attempt, append
+from svitt.records.code_hash import code_hash
+from svitt.records.entry_points import entry_point, experiment_module
 from svitt.records.provenance import git_state, is_committed, require_clean
-from svitt.records.record import read_records, retire_record
+from svitt.records.record import read_record, read_records, retire_record
 from svitt.records.workspace import Workspace, project_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("chapters", nargs="+", metavar="CHAPTER", help="01, 01_frame_shuffle, ... or all")
+    parser.add_argument(
+        "chapters",
+        nargs="+",
+        metavar="CHAPTER",
+        help="01, 01_frame_shuffle, a record set such as 04_node_sparsity_movers, or all",
+    )
     parser.add_argument("--scale", required=True, help="smoke, cpu, gpu or paper")
     parser.add_argument("--seeds", help="0-4, 0,2 or 3 (default: the seeds of the chapter's scale)")
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="executions at a time")
@@ -40,6 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--replace",
         action="store_true",
         help="with --rerun: give up committed records, which attempts.jsonl then says",
+    )
+    parser.add_argument(
+        "--record-only", action="store_true", help="measure and record, without notebook and kernel"
+    )
+    parser.add_argument(
+        "--changes",
+        default="",
+        metavar="'NAME=VALUE, ...'",
+        help="your own settings, e.g. 'steps=50, model.width=32': recorded apart, never judged",
     )
     parser.add_argument("--shard", default="1/1", metavar="I/N", help="only the I-th of N parts of the grid")
     parser.add_argument(
@@ -57,32 +80,71 @@ def call(args: argparse.Namespace) -> int:
     seeds = None if args.seeds is None else parse_seeds(args.seeds)
     shard = parse_shard(args.shard)
     checked_device(args.device)  # before a kernel starts
-    chapters = load_chapters(root / "book", args.chapters)
-    jobs = build_grid(chapters, args.scale, seeds, args.device, out_dir, shard)
+    book = root / "book"
+    with_notebooks, alone = _wanted(args, book)
+    jobs = build_grid(load_chapters(book, with_notebooks), args.scale, seeds, args.device, out_dir)
+    jobs += jobs_without_notebooks(book, alone, args.scale, seeds, args.device, out_dir, args.changes)
+    jobs = jobs[shard[0] - 1 :: shard[1]]
     workspace = Workspace.open(out_dir)
-    if args.print_commands:
-        for job in jobs:
-            if not is_finished(job, workspace):
-                print(command_line(job))
-        return 0
     require(args.rerun or not args.replace, "--replace", args.replace, "together with --rerun")
+    if args.print_commands:
+        print("".join(f"{command_line(job)}\n" for job in jobs if not _finished(job, workspace)), end="")
+        return 0
+    scale = SMOKE if args.changes else args.scale
     if args.rerun:
-        require_clean(args.scale, root)
+        require_clean(scale, root)
         _retire(jobs, workspace, args.replace, root)
-    if not all(is_finished(job, workspace) for job in jobs):
-        require_clean(args.scale, root)
-    recorded = {job for job in jobs if job.record(workspace).is_file()}
+    todo = [job for job in jobs if not _finished(job, workspace)]
+    if todo:
+        require_clean(scale, root)
+    recorded = {job for job in jobs if all(path.is_file() for path in job.records(workspace))}
     for line in prices(jobs, workspace, root / "data" / "results"):
         print(line)
     with terminable():
-        outcomes = run_batch(jobs, workspace, args.jobs, args.threads)
+        outcomes = run_batch(todo, workspace, args.jobs, args.threads, progress=bool(todo))
     for outcome in outcomes:
         if outcome.status == "failed":
             print(describe(outcome))
     failed = sum(outcome.status == "failed" for outcome in outcomes)
-    read = sum(o.status == "reused" or (o.job in recorded and o.status == "finished") for o in outcomes)
-    print(f"{read} read from the record, {len(outcomes) - read - failed} measured, {failed} failed")
+    measured = sum(o.job not in recorded and o.status == "finished" for o in outcomes)
+    print(f"{len(jobs) - measured - failed} read from the record, {measured} measured, {failed} failed")
+    for job in jobs if args.changes and not failed else []:
+        print(_beside(job, workspace, root / "data" / "results"))
     return 1 if failed else 0
+
+
+def _wanted(args: argparse.Namespace, book: Path) -> tuple[list[str], list[str]]:
+    """What is executed as notebooks, and what is measured alone."""
+    if args.record_only or args.changes:
+        return [], args.chapters
+    alone = [want for want in args.chapters if further_set(book, want) is not None]
+    return [want for want in args.chapters if want not in alone], alone
+
+
+def _finished(job: Job, workspace: Workspace) -> bool:
+    """Whether there is nothing to do. Errors: RecordError where what is measured alone is there and stale."""
+    if not job.chapter.record_set:
+        return is_finished(job, workspace)
+    name = job.chapter.record_set
+    experiment = importlib.import_module(experiment_module(name))
+    settings = settings_of(experiment, job.scale)
+    settings = changed_settings(settings, job.changes) if job.changes else settings
+    code, scale = code_hash(entry_point(name)), job.kept_as or job.scale
+    return current_record(experiment, settings, scale, job.seed, workspace, code) is not None
+
+
+def _beside(job: Job, workspace: Workspace, committed: Path) -> str:
+    """The values of a reader's own settings beside those of the committed scale, mean over its seeds."""
+    own = read_record(job.record(workspace)).values
+    records = read_records(committed, job.scale, job.chapter.name)
+    lines = [f"{job.label} ({job.changes}); beside it scale {job.scale}, {len(records)} recorded seeds"]
+    for name, value in own.items():
+        values = [v for record in records if isinstance(v := record.values.get(name), int | float)]
+        mean = f"{sum(values) / len(values):.4g}" if values else "-"
+        lines.append(
+            f"  {name:<40} {value if isinstance(value, str) else format(value, '.4g'):>12} {mean:>12}"
+        )
+    return "\n".join(lines)
 
 
 def _fresh(folder: str) -> str:
@@ -97,7 +159,8 @@ def _retire(jobs: Sequence[Job], workspace: Workspace, replace: bool, root: Path
 
     Errors: RecordError where one is committed and ``replace`` is not given; none is taken away then.
     """
-    paths = [path for job in jobs if (path := job.record(workspace)).is_file()]
+    every = dict.fromkeys(path for job in jobs for path in job.records(workspace))
+    paths = [path for path in every if path.is_file()]
     committed = [path for path in paths if is_committed(path)]
     if committed and not replace:
         raise RecordError(
@@ -124,18 +187,26 @@ def _retire(jobs: Sequence[Job], workspace: Workspace, replace: bool, root: Path
 
 
 def prices(jobs: Sequence[Job], workspace: Workspace, committed: Path) -> list[str]:
-    """One line per chapter: what is read from the record, and what will be measured at what price, as
+    """One line per record set: what is read from the record, and what will be measured at what price, as
     recorded in the workspace or in the committed results."""
     lines = []
     for name in dict.fromkeys(job.chapter.name for job in jobs):
         here = [job for job in jobs if job.chapter.name == name]
-        missing = [job for job in here if not job.record(workspace).is_file()]
-        text = f"{name}, scale {here[0].scale}: {len(here) - len(missing)} seeds read from the record"
-        if missing:
-            known = read_records(workspace.results, here[0].scale, name)
-            known = known or read_records(committed, here[0].scale, name)
-            each = max((record.cpu_seconds for record in known), default=None)
-            price = "price unknown" if each is None else f"about {len(missing) * each / 60:.0f} CPU minutes"
-            text += f", {len(missing)} to measure ({price})"
-        lines.append(text)
+        paths = dict.fromkeys(path for job in here for path in job.records(workspace))
+        sets: dict[str, list[Path]] = {}
+        for path in paths:
+            sets.setdefault(path.parent.name, []).append(path)
+        lines += [_price(found, here[0].scale, workspace, committed) for found in sets.values()]
     return lines
+
+
+def _price(paths: Sequence[Path], scale: str, workspace: Workspace, committed: Path) -> str:
+    name, kept_as = paths[0].parent.name, paths[0].parent.parent.name
+    missing = [path for path in paths if not path.is_file()]
+    text = f"{name}, scale {kept_as}: {len(paths) - len(missing)} seeds read from the record"
+    if missing:
+        known = read_records(workspace.results, scale, name) or read_records(committed, scale, name)
+        each = max((record.cpu_seconds for record in known), default=None)
+        price = "price unknown" if each is None else f"about {len(missing) * each / 60:.0f} CPU minutes"
+        text += f", {len(missing)} to measure ({price})"
+    return text

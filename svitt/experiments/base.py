@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -19,7 +21,7 @@ from svitt.experiments.own_settings import changed_settings, custom_scale, defau
 from svitt.ledger.claims import claims_file, load_claims, rule_hashes
 from svitt.ledger.judgement import SMOKE
 from svitt.records.attempts import attempt, unfinished_seconds
-from svitt.records.code_hash import code_hash
+from svitt.records.code_hash import Code, code_hash
 from svitt.records.code_list import write_code
 from svitt.records.currency import require_current
 from svitt.records.entry_points import entry_point
@@ -118,7 +120,7 @@ def ensure(
     is there and stale (nothing is measured again without being asked), where a scale above smoke meets
     uncommitted changes, or where the tree changes meanwhile.
     """
-    settings = settings_of(experiment, scale)
+    settings, asked = settings_of(experiment, scale), scale
     if not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"seed = {seed!r} is out of range; allowed: integers from 0")
     hardware = checked_device(device)
@@ -127,40 +129,36 @@ def ensure(
     workspace = Workspace.open(out_dir)
     code = code_hash(entry_point(experiment.CHAPTER))
     path = record_path(workspace.results, scale, experiment.CHAPTER, seed)
-    parameters = to_dict(settings)
-    if path.exists():
-        found = read_record(path)
-        default = default_parameters(type(settings))
-        try:
-            require_current(found, path, workspace.results, code, parameters, default)
-            return found, False
-        except RecordError as error:
-            if scale != SMOKE:
-                raise
-            print(f"measured again: {error}", file=sys.stderr)  # it costs seconds and decides nothing
+    found = current_record(experiment, settings, scale, seed, workspace, code)
+    if found is not None:
+        return found, False
     root = project_root()
     require_clean("smoke" if changes else scale, root)
     claims = load_claims(claims_file(root))
     before = git_state(root)
     about = {"record_set": experiment.CHAPTER, "scale": scale, "seed": seed, "commit": before[0]}
     about |= {"code_hash": code.hash, "device": device, "threads": computing_threads()}
-    spent = unfinished_seconds(workspace.results, experiment.CHAPTER, scale, seed, code.hash)
+    # What is never judged leaves no line: a reader's checkout stays as it is.
+    judged = scale != SMOKE and not changes
+    spent = 0.0
+    if judged:
+        spent = unfinished_seconds(workspace.results, experiment.CHAPTER, scale, seed, code.hash)
     began, cpu = time.perf_counter(), _cpu_seconds()
-    with attempt(workspace.results, _cpu_seconds, **about):
+    logged = attempt(workspace.results, _cpu_seconds, **about) if judged else contextlib.nullcontext()
+    with logged:
         measured: Measurement = experiment.measure(settings, seed, device, workspace)
         record = make_record(
             experiment.CHAPTER,
             scale,
             seed,
-            parameters=parameters,
+            parameters=to_dict(settings),
             values=measured.values,
             code=code,
             rule_hashes={} if changes else rule_hashes(claims, experiment.CHAPTER, scale, measured.outcomes),
             root=root,
             cpu_seconds=spent + _cpu_seconds() - cpu,
             wall_seconds=time.perf_counter() - began,
-            command=f"svitt run {experiment.CHAPTER} --scale {scale} --seeds {seed}"
-            + (f" --device {device}" if device != "cpu" else ""),
+            command=_command(experiment.CHAPTER, asked, seed, device, changes),
             gpu=torch.cuda.get_device_name(hardware) if hardware.type == "cuda" else None,
             threads=computing_threads(),
             commit=before,
@@ -168,6 +166,32 @@ def ensure(
         write_code(workspace.results, code)
         write_record(workspace.results, record, measured.outcomes, distinct=True)
     return read_record(path), True
+
+
+def current_record(
+    experiment: Experiment, settings: Any, scale: str, seed: int, workspace: Workspace, code: Code
+) -> Record | None:
+    """The record that is there, if it is of this code and these settings. None where there is none, or, at
+    scale smoke, a stale one: it costs seconds and decides nothing. Errors: RecordError for a stale one."""
+    path = record_path(workspace.results, scale, experiment.CHAPTER, seed)
+    if not path.exists():
+        return None
+    found, default = read_record(path), default_parameters(type(settings))
+    try:
+        require_current(found, path, workspace.results, code, to_dict(settings), default)
+    except RecordError as error:
+        if scale != SMOKE:
+            raise
+        print(f"measured again: {error}", file=sys.stderr)
+        return None
+    return found
+
+
+def _command(record_set: str, scale: str, seed: int, device: str, changes: str) -> str:
+    words = ["svitt", "run", record_set, "--scale", scale, "--seeds", str(seed)]
+    words += ["--device", device] if device != "cpu" else []
+    words += ["--changes", changes] if changes else []
+    return shlex.join(words)
 
 
 def recorded(experiment: Experiment, scale: str, out_dir: str = "") -> list[Recorded]:

@@ -147,7 +147,7 @@ def test_interrupted_batch_ends_its_processes(tmp_path: Path, number: signal.Sig
 def test_interrupt_is_exit_status_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_checkout(tmp_path, monkeypatch)
 
-    def interrupted(*args: object) -> None:
+    def interrupted(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("svitt.commands.run.run_batch", interrupted)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ import nbformat
 import pytest
 
 from svitt.cli import main
+from svitt.commands.book import _page, _require_evidence
+from svitt.commands.chapters import load_chapters
 from svitt.commands.edition import clean_notebook, stage_book
 from svitt.errors import ConfigError
 from tests.batch.fake_book import fake_checkout, write_chapter
@@ -243,3 +246,23 @@ def test_the_committed_edition_needs_current_records(
     said = capfd.readouterr().err
     assert "01_toy, scale smoke: seeds [0] are not recorded; the committed edition needs" in said
     assert not (checkout / "_build" / "html").exists()
+
+
+@pytest.mark.parametrize(
+    ("chapter", "gone", "said"),
+    [
+        ("04", "04_node_sparsity/seed1.json", r"04_node_sparsity, scale cpu: seeds \[1\] are not recorded"),
+        ("04", "04_node_sparsity_movers/seed2.json", r"04_node_sparsity_movers, scale cpu: seeds \[2\]"),
+        ("07", "07_curriculum_tuning/seed1000.json", r"07_curriculum_tuning, scale cpu: seeds \[1000\]"),
+    ],
+)
+def test_the_committed_edition_needs_the_records_of_every_set(
+    chapter: str, gone: str, said: str, tmp_path: Path
+) -> None:
+    root = Path(__file__).parents[2]
+    shutil.copytree(root / "data" / "results", tmp_path / "results")
+    pages = [_page(loaded, root) for loaded in load_chapters(root / "book", [chapter])]
+    _require_evidence(pages, tmp_path / "results")
+    (tmp_path / "results" / "cpu" / gone).unlink()
+    with pytest.raises(ConfigError, match=said):
+        _require_evidence(pages, tmp_path / "results")

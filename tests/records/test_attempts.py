@@ -112,6 +112,17 @@ def test_a_stale_record_is_not_measured_again_without_being_asked(
     assert experiment.calls == [0]
 
 
+def test_what_is_never_judged_leaves_no_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a reader's smoke run or own settings do not change a committed file."""
+    experiment = toy(monkeypatch)
+    assert base.ensure(experiment, "smoke", 0, out_dir=str(tmp_path))[1]
+    custom, _ = base.ensure(experiment, "cpu", 0, out_dir=str(tmp_path), changes="draws=2")
+    assert custom.command == "svitt run 01_frame_shuffle --scale cpu --seeds 0 --changes draws=2"
+    assert not attempts_path(tmp_path / "results").exists()
+    base.ensure(experiment, "cpu", 0, out_dir=str(tmp_path))
+    assert [line.event for line in read_attempts(tmp_path / "results")] == ["started", "finished"]
+
+
 def test_a_tree_that_changes_while_it_is_measured_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,128 @@
+"""``svitt run``: every record set of a chapter counts; what is measured without a notebook."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from svitt.batch.grid import Chapter, Job
+from svitt.cli import main
+from svitt.commands import run
+from svitt.records.attempts import read_attempts
+from svitt.records.record import read_record
+
+ROOT = Path(__file__).parents[2]
+CPU = ROOT / "data" / "results" / "cpu"
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[Job]]:
+    """A workspace with the committed records of chapters 4 and 7; nothing is run, the jobs are noted."""
+    for name in ("04_node_sparsity", "04_node_sparsity_movers", "07_curriculum", "07_curriculum_tuning"):
+        shutil.copytree(CPU / name, tmp_path / "results" / "cpu" / name)
+    shutil.copytree(CPU.parent / "code", tmp_path / "results" / "code")
+    jobs: list[Job] = []
+
+    def noted(wanted: list[Job], *rest: Any, **options: Any) -> list[Any]:
+        jobs.extend(wanted)
+        return []
+
+    monkeypatch.setattr(run, "run_batch", noted)
+    monkeypatch.setattr(run, "require_clean", lambda scale, root: None)
+    monkeypatch.chdir(ROOT)
+    return tmp_path, jobs
+
+
+def left(workspace: Path, name: str) -> list[int]:
+    return sorted(int(p.stem[4:]) for p in (workspace / "results" / "cpu" / name).glob("seed*.json"))
+
+
+def test_a_chapter_records_its_further_sets_with_its_seed_or_with_their_own() -> None:
+    further = {"01_toy_more": {"cpu": (0, 1)}, "01_toy_tuning": {"cpu": (1000, 1001)}}
+    chapter = Chapter(Path("01_toy.ipynb"), "c0de", {"cpu": (0, 1)}, further)
+    tuning = [("01_toy_tuning", 1000), ("01_toy_tuning", 1001)]
+    assert chapter.recorded("cpu", 1) == [("01_toy", 1), ("01_toy_more", 1), *tuning]
+    assert chapter.recorded("cpu", 9) == [("01_toy", 9), ("01_toy_more", 9), *tuning]
+    assert chapter.recorded("smoke", 0) == [("01_toy", 0)]
+
+
+def test_rerun_gives_up_the_records_of_every_set_of_a_chapter(copied: tuple[Path, list[Job]]) -> None:
+    out, jobs = copied
+    assert main(["run", "04", "--scale", "cpu", "--seeds", "3", "--rerun", "--out", str(out)]) == 0
+    assert left(out, "04_node_sparsity") == left(out, "04_node_sparsity_movers") == [0, 1, 2, 4]
+    assert main(["run", "07", "--scale", "cpu", "--seeds", "0", "--rerun", "--out", str(out)]) == 0
+    assert left(out, "07_curriculum") == [1, 2, 3, 4] and left(out, "07_curriculum_tuning") == []
+    given_up = [(line.record_set, line.seed) for line in read_attempts(out / "results")]
+    assert given_up == [
+        ("04_node_sparsity", 3),
+        ("04_node_sparsity_movers", 3),
+        ("07_curriculum", 0),
+        ("07_curriculum_tuning", 1000),
+        ("07_curriculum_tuning", 1001),
+    ]
+    assert [job.chapter.record_set for job in jobs] == ["", ""]
+
+
+def test_the_way_out_of_a_stale_further_set_measures_that_set_alone(
+    copied: tuple[Path, list[Job]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As ``require_current`` prints it."""
+    out, jobs = copied
+    command = ["run", "07_curriculum_tuning", "--scale", "cpu", "--seeds", "1001", "--rerun"]
+    assert main([*command, "--out", str(out)]) == 0
+    assert left(out, "07_curriculum_tuning") == [1000] and left(out, "07_curriculum") == [0, 1, 2, 3, 4]
+    assert [(job.chapter.name, job.seed, job.chapter.record_set) for job in jobs] == [
+        ("07_curriculum_tuning", 1001, "07_curriculum_tuning")
+    ]
+    printed = capsys.readouterr().out
+    assert "07_curriculum_tuning, scale cpu: 0 seeds read from the record, 1 to measure (about" in printed
+
+
+def test_the_price_names_every_record_set(
+    copied: tuple[Path, list[Job]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, jobs = copied
+    (out / "results" / "cpu" / "04_node_sparsity_movers" / "seed2.json").unlink()
+    assert main(["run", "04", "--scale", "cpu", "--out", str(out), "--record-only"]) == 0
+    printed = capsys.readouterr().out
+    assert "04_node_sparsity, scale cpu: 5 seeds read from the record\n" in printed
+    assert "04_node_sparsity_movers, scale cpu: 4 seeds read from the record, 1 to measure (about" in printed
+    assert [(job.chapter.name, job.seed) for job in jobs] == [("04_node_sparsity_movers", 2)]
+    assert main(["run", "04", "--scale", "cpu", "--out", str(out), "--record-only", "--print-commands"]) == 0
+    line = capsys.readouterr().out
+    assert line.startswith("svitt run 04_node_sparsity_movers --scale cpu --seeds 2 --device cpu --record-")
+
+
+@pytest.mark.slow
+def test_own_settings_are_measured_apart_and_shown_beside_the_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = "attention_frames=(2,), encoder_frames=(2,), memory_frames=(), counted_frames=(4, 8)"
+    small += ", attention_repeats=1, encoder_repeats=(1,)"
+    call = ["run", "05", "--scale", "smoke", "--out", str(tmp_path), "--changes", small]
+    assert main(call) == 0
+    printed = capsys.readouterr().out
+    assert "0 read from the record, 1 measured, 0 failed" in printed
+    assert "encoder/edges/8/flop_ratio" in printed
+    (path,) = tmp_path.glob("results/custom-*/05_efficiency/seed0.json")
+    record = read_record(path)
+    assert record.scale.startswith("custom-") and record.rule_hashes == {}
+    assert record.parameters["counted_frames"] == [4, 8]
+    assert not list(tmp_path.glob("**/*.ipynb")) and not (tmp_path / "results" / "attempts.jsonl").exists()
+    assert main(call) == 0
+    assert "1 read from the record, 0 measured" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [("frames=(4,)", "did you mean 'bias_frames'"), ("heads='two'", "heads"), ("heads", "cannot be read")],
+)
+def test_wrong_settings_are_refused_before_anything_runs(
+    changes: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "05", "--scale", "smoke", "--out", str(tmp_path), "--changes", changes]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.log"))

@@ -18,6 +18,8 @@ COMMANDS = {
     "world": ("world", "make or check a procedural video-text world"),
     "run": ("run", "run chapters over a grid of seeds, resumable"),
     "runs": ("runs", "list, show or clean stored training runs"),
+    "bundle": ("bundle", "pack code, wheels and run.sh for a machine without network and git"),
+    "collect": ("collect", "file the records that a bundle made"),
     "replay": ("replay", "show that a refactoring changed no number, and keep the records"),
     "claims": ("claims", "print the ledger; --check recomputes every verdict"),
     "book": ("book", "run every chapter at a scale and build that edition of the site"),

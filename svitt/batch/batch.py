@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -26,7 +26,7 @@ import psutil
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from svitt.batch.execute import executed_key, failed_file, lock_file, part_file
+from svitt.batch.files import executed_key, failed_file, lock_file, part_file
 from svitt.batch.grid import Job
 from svitt.config import require
 from svitt.records.workspace import Workspace
@@ -49,7 +49,7 @@ class Outcome:
     it failed (the log when it died before writing one). seconds: wall time of this call's execution."""
 
     job: Job
-    status: Literal["reused", "finished", "failed"]
+    status: Literal["reused", "finished", "failed", "unfinished"]
     seconds: float
     notebook: Path
     error: str = ""
@@ -79,16 +79,26 @@ def command_line(job: Job) -> str:
 
 
 def run_batch(
-    jobs: Sequence[Job], workspace: Workspace, processes: int = 1, threads: int = 1, progress: bool = True
+    jobs: Sequence[Job],
+    workspace: Workspace,
+    processes: int = 1,
+    threads: int = 1,
+    progress: bool = True,
+    time_limit: float | None = None,
+    on_outcome: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
     """Runs the jobs, at most ``processes`` at a time; one failing does not stop the others.
 
     Returns the outcomes in the order of ``jobs``. threads: computing threads of each process; numbers
     can differ in the last digits between thread counts, so recorded results use 1. On an exception
-    (Ctrl-C) the started processes are ended first. Errors: ConfigError for processes or threads < 1.
+    (Ctrl-C) the started processes are ended first. time_limit: seconds after which no job is started and
+    those that run are ended; their status is "unfinished". on_outcome: called for every job that came to its
+    end. Errors: ConfigError for processes or threads < 1, or a time limit that is none.
     """
     require(processes >= 1, "jobs", processes, "integers from 1")
     require(threads >= 1, "threads", threads, "integers from 1")
+    require(time_limit is None or time_limit > 0, "time limit", time_limit, "seconds, more than 0")
+    deadline = None if time_limit is None else time.monotonic() + time_limit
     outcomes: dict[Job, Outcome] = {}
     for job in jobs:
         if not job.display and is_finished(job, workspace):
@@ -98,7 +108,7 @@ def run_batch(
     bar = tqdm(total=len(jobs), initial=len(outcomes), unit="job", disable=not progress)
     try:
         with bar:
-            while waiting or running:
+            while (waiting or running) and not (deadline and time.monotonic() > deadline):
                 while waiting and len(running) < processes:
                     running.append(_start(waiting.pop(0), workspace, threads))
                 _show(bar, running)
@@ -106,12 +116,15 @@ def run_batch(
                     running.remove(item)
                     outcome = outcomes[item.job] = _collect(item, workspace)
                     bar.update()
+                    if on_outcome is not None:
+                        on_outcome(outcome)
                     if progress:
                         bar.write(describe(outcome), file=sys.stderr)
                 time.sleep(POLL_SECONDS)
     finally:
         _stop(running, workspace)
-    return [outcomes[job] for job in jobs]
+    left = {job: Outcome(job, "unfinished", 0.0, job.notebook(workspace)) for job in jobs}
+    return [outcomes.get(job, left[job]) for job in jobs]
 
 
 def describe(outcome: Outcome) -> str:

@@ -7,53 +7,17 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
-import threading
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
-import psutil
 from filelock import FileLock
 
+from svitt.batch.files import executed_key, failed_file, lock_file, part_file
 from svitt.batch.grid import check_parameters
-
-
-def executed_key(notebook: Path, records: Sequence[Path]) -> str | None:
-    """The key of the job that ``notebook`` is the finished execution of, None when there is none or
-    a result it recorded is gone."""
-    if not notebook.is_file():
-        return None
-    try:
-        data = json.loads(notebook.read_text(encoding="utf-8"))
-        state = data["metadata"].get("svitt", {})
-    except (ValueError, KeyError, TypeError, AttributeError):
-        # Torn by a kill or a full disk: it is the finished execution of nothing, and is made anew.
-        print(f"{notebook} is damaged and will be executed again", file=sys.stderr)
-        return None
-    if state.get("recorded") and not all(record.is_file() for record in records):
-        return None
-    key = state.get("key")
-    return key if isinstance(key, str) else None
-
-
-def part_file(output: Path) -> Path:
-    """The notebook while it is being executed."""
-    return output.with_suffix(".part.ipynb")
-
-
-def failed_file(output: Path) -> Path:
-    """The notebook of a failed execution, with the error cell."""
-    return output.with_suffix(".failed.ipynb")
-
-
-def lock_file(output: Path) -> Path:
-    """Locked by the process that executes the notebook."""
-    return output.with_name(f".{output.name}.lock")
+from svitt.batch.parent import end_with_parent
 
 
 def execute(task: dict[str, Any]) -> None:
@@ -94,19 +58,6 @@ def execute(task: dict[str, Any]) -> None:
         executed.metadata["svitt"] = {"key": task["key"], "recorded": all(r.is_file() for r in records)}
         nbformat.write(executed, part)
         part.replace(output)
-
-
-def end_with_parent(parent: int, interval: float = 0.5) -> None:
-    """Ends this process and all it started once ``parent`` is no longer its parent."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(interval)
-        for child in psutil.Process().children(recursive=True):
-            child.kill()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def main() -> int:

@@ -11,9 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
-import papermill
-
 from svitt.config import nearest
 from svitt.errors import ConfigError
 from svitt.records.workspace import Workspace
@@ -105,8 +102,11 @@ class Job:
 
         ``out_dir`` says where results go, not what they are, and does not count.
         """
-        notebook = nbformat.read(self.chapter.path, as_version=4)
-        cells = [(c.cell_type, c.source, sorted(c.metadata.get("tags", []))) for c in notebook.cells]
+        notebook = json.loads(self.chapter.path.read_text(encoding="utf-8"))
+        cells = [
+            (c["cell_type"], "".join(c["source"]), sorted(c["metadata"].get("tags", [])))
+            for c in notebook["cells"]
+        ]
         parameters = {k: v for k, v in self.parameters.items() if k != "out_dir"}
         text = json.dumps([cells, parameters, self.chapter.code], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -163,12 +163,24 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def seconds(text: str | None) -> float | None:
+    """``"90s"``, ``"8m"``, ``"2h"`` -> seconds; None for None. Errors: ConfigError."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if match is None or float(match[1]) == 0:
+        raise ConfigError(f"time limit = {text!r}; write 90s, 8m or 2h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
 def check_parameters(notebook: Path) -> dict[str, Any]:
     """The defaults of a chapter's parameters.
 
     Papermill only warns of a parameter that the notebook does not have, and the run would then be of
     another scale or seed than its name says. Errors: ConfigError naming what is missing.
     """
+    import papermill  # here: a machine that records without notebooks need not have it
+
     known = papermill.inspect_notebook(str(notebook))
     for name in PARAMETERS:
         if name not in known:

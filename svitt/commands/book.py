@@ -35,8 +35,7 @@ from svitt.commands.edition import (
 )
 from svitt.errors import ConfigError
 from svitt.ledger.check import staleness
-from svitt.ledger.judgement import SMOKE
-from svitt.records.provenance import environment, require_clean
+from svitt.records.provenance import SMOKE, environment, require_clean
 from svitt.records.record import read_record, read_records, record_path
 from svitt.records.run_store import write_json
 from svitt.records.workspace import Workspace, is_project, project_root

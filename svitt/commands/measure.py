@@ -9,7 +9,7 @@ import importlib
 import json
 import sys
 
-from svitt.batch.execute import end_with_parent
+from svitt.batch.parent import end_with_parent
 from svitt.errors import SvittError
 from svitt.experiments.base import ensure
 from svitt.records.entry_points import experiment_module

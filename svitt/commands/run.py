@@ -16,18 +16,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from svitt.batch.batch import command_line, describe, is_finished, run_batch, terminable
-from svitt.batch.grid import Job, build_grid, parse_seeds, parse_shard
+from svitt.batch.batch import Outcome, command_line, describe, is_finished, run_batch, terminable
+from svitt.batch.grid import Job, build_grid, parse_seeds, parse_shard, seconds
 from svitt.commands.chapters import further_set, jobs_without_notebooks, load_chapters
 from svitt.config import require
 from svitt.errors import RecordError
 from svitt.experiments.base import checked_device, current_record, settings_of
 from svitt.experiments.own_settings import changed_settings
-from svitt.ledger.judgement import SMOKE
+from svitt.records.archive import pack
 from svitt.records.attempts import Attempt, append
 from svitt.records.code_hash import code_hash
 from svitt.records.entry_points import entry_point, experiment_module
-from svitt.records.provenance import git_state, is_committed, require_clean
+from svitt.records.provenance import SMOKE, git_state, is_committed, require_clean
 from svitt.records.record import read_record, read_records, retire_record
 from svitt.records.workspace import Workspace, project_root
 
@@ -58,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record-only", action="store_true", help="measure and record, without notebook and kernel"
     )
+    parser.add_argument(
+        "--time-limit",
+        metavar="8m",
+        help="end after 90s, 8m or 2h: what is finished is kept, the same command goes on",
+    )
+    parser.add_argument("--archive", metavar="FILE", help="keep all results in one .tar.gz, renewed per seed")
     parser.add_argument(
         "--changes",
         default="",
@@ -100,15 +106,27 @@ def call(args: argparse.Namespace) -> int:
     recorded = {job for job in jobs if all(path.is_file() for path in job.records(workspace))}
     for line in prices(jobs, workspace, root / "data" / "results"):
         print(line)
+    archive = Path(args.archive).expanduser().absolute() if args.archive else None
+
+    def kept(outcome: Outcome | None = None) -> None:
+        if archive is not None:
+            pack(workspace.results, root, archive)
+
+    kept()
     with terminable():
-        outcomes = run_batch(todo, workspace, args.jobs, args.threads, progress=bool(todo))
+        outcomes = run_batch(
+            todo, workspace, args.jobs, args.threads, bool(todo), seconds(args.time_limit), kept
+        )
     for outcome in outcomes:
         if outcome.status == "failed":
             print(describe(outcome))
+    unfinished = sum(outcome.status == "unfinished" for outcome in outcomes)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     measured = sum(o.job not in recorded and o.status == "finished" for o in outcomes)
-    print(f"{len(jobs) - measured - failed} read from the record, {measured} measured, {failed} failed")
-    for job in jobs if args.changes and not failed else []:
+    read = len(jobs) - measured - failed - unfinished
+    late = f", {unfinished} not finished in {args.time_limit}" if unfinished else ""
+    print(f"{read} read from the record, {measured} measured, {failed} failed{late}")
+    for job in jobs if args.changes and not failed + unfinished else []:
         print(_beside(job, workspace, root / "data" / "results"))
     return 1 if failed else 0
 

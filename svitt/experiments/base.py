@@ -19,13 +19,12 @@ from svitt.config import nearest, to_dict
 from svitt.errors import ConfigError, RecordError
 from svitt.experiments.own_settings import changed_settings, custom_scale, default_parameters
 from svitt.ledger.claims import claims_file, load_claims, rule_hashes
-from svitt.ledger.judgement import SMOKE
 from svitt.records.attempts import attempt, unfinished_seconds
 from svitt.records.code_hash import Code, code_hash
 from svitt.records.code_list import write_code
 from svitt.records.currency import require_current
 from svitt.records.entry_points import entry_point
-from svitt.records.provenance import computing_threads, git_state
+from svitt.records.provenance import SMOKE, computing_threads, git_state
 from svitt.records.record import (
     Record,
     make_record,

@@ -12,7 +12,7 @@ from svitt.errors import ConfigError, RecordError
 from svitt.ledger.claims import Claim
 from svitt.ledger.digests import claim_digests, file_digests
 from svitt.ledger.instruments import instrument_problems
-from svitt.ledger.judgement import SMOKE, Judgement
+from svitt.ledger.judgement import Judgement
 from svitt.ledger.present import Present
 from svitt.ledger.verdicts import Row, ledger
 from svitt.records.arrays import outcomes_path, strict_json, write_atomically
@@ -20,6 +20,7 @@ from svitt.records.attempts import read_attempts
 from svitt.records.code_hash import Code, changes, code_hash
 from svitt.records.code_list import code_path, read_code
 from svitt.records.entry_points import entry_point
+from svitt.records.provenance import SMOKE
 from svitt.records.record import Record, read_outcomes, read_record
 from svitt.records.workspace import project_root
 
@@ -28,8 +29,10 @@ CodeHash = Callable[[str], Code]
 
 
 def record_files(results: Path) -> list[Path]:
-    """All record files below ``results``: <scale>/<chapter>/*.json, sorted."""
-    return sorted(path for path in results.glob("*/*/*.json") if path.parent.parent.name != "benchmarks")
+    """All record files below ``results``: <scale>/<chapter>/*.json, sorted. Those of a reader's own settings
+    are never judged, and left out."""
+    found = (path for path in results.glob("*/*/*.json") if path.parent.parent.name != "benchmarks")
+    return sorted(path for path in found if not path.parent.parent.name.startswith("custom-"))
 
 
 def staleness(records: Iterable[Record], results: Path, hashes: CodeHash = code_hash) -> dict[str, list[str]]:

@@ -8,8 +8,6 @@ from svitt.ledger.evaluate_rule import Measurement
 from svitt.ledger.verdict_words import Verdict
 from svitt.records.record import Record
 
-SMOKE = "smoke"
-
 
 @dataclass(frozen=True)
 class Judgement:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from svitt.config import nearest
 from svitt.errors import ConfigError
 from svitt.ledger.format import number
-from svitt.ledger.judgement import SMOKE
 from svitt.ledger.verdicts import Row
+from svitt.records.provenance import SMOKE
 from svitt.records.record import Record
 
 # Of a claim's part: what can be asked for.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from svitt.ledger.claims import Claim
-from svitt.ledger.judgement import SMOKE, Judgement
+from svitt.ledger.judgement import Judgement
 from svitt.ledger.present import Present, judge_control, judge_count, judge_test
 from svitt.ledger.results import Results
 from svitt.ledger.revisions import Revision
 from svitt.ledger.verdict_words import Verdict
+from svitt.records.provenance import SMOKE
 from svitt.records.record import Record
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,18 @@ from svitt.records.arrays import Array
 from svitt.records.record import Record, read_outcomes, read_records, record_path
 
 M = TypeVar("M")
+
+
+def one_kind_of_device(records: Sequence[Record]) -> None:
+    """Errors: RecordError where some records were made on a CPU and others on a GPU."""
+    seeds: dict[str, list[int]] = {"CPU": [], "GPU": []}
+    for record in records:
+        seeds["GPU" if record.hardware.gpu else "CPU"].append(record.seed)
+    if all(seeds.values()):
+        raise RecordError(
+            f"seeds {seeds['CPU']} were made on a CPU and {seeds['GPU']} on a GPU; one verdict is of one "
+            "kind of device: measure the rest on the same kind (svitt run ... --device)"
+        )
 
 
 @dataclass
@@ -48,8 +60,12 @@ class Results:
         return self._outcomes[record_path(self.path, record.scale, record.chapter, record.seed)]
 
     def measured(self, records: list[Record], compute: Callable[[], M]) -> M | None:
-        """``compute()``, its RecordError naming the folder; None when ``on_error`` took it."""
+        """``compute()``, its RecordError naming the folder; None when ``on_error`` took it.
+
+        Records of a CPU and of a GPU are never mixed in one verdict: that is such an error.
+        """
         try:
+            one_kind_of_device(records)
             return compute()
         except RecordError as error:
             folder = self.path / records[0].scale / records[0].chapter

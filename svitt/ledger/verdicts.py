@@ -15,13 +15,14 @@ from pathlib import Path
 from svitt.errors import RecordError
 from svitt.ledger.claims import PAPER_SCALE, Claim
 from svitt.ledger.evaluate_rule import Measurement, detectable, measure, measure_over_clips
-from svitt.ledger.judgement import SMOKE, Judgement
+from svitt.ledger.judgement import Judgement
 from svitt.ledger.present import Present, corrected
 from svitt.ledger.present_rows import present_of
 from svitt.ledger.results import Results
 from svitt.ledger.rules import Rule
 from svitt.ledger.statistics import holm
 from svitt.ledger.verdict_words import Verdict
+from svitt.records.provenance import SMOKE
 from svitt.records.record import Record
 
 ALPHA = 0.05

@@ -18,6 +18,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 from svitt.errors import RecordError
+from svitt.records.revision import read_revision
 
 PACKAGES = (
     "torch",
@@ -35,6 +36,7 @@ PACKAGES = (
 # of their own, which lives in svitt.experiments.
 DETERMINES_NUMBERS = ("svitt", "data/claims.yaml", "requirements.txt", "pyproject.toml")
 COMMIT_VARIABLE = "SVITT_COMMIT"
+SMOKE = "smoke"  # the scale that proves that a chapter runs, and is never judged
 
 
 class Hardware(BaseModel):
@@ -116,11 +118,19 @@ def _git(root: Path, *args: str) -> str | None:
 
 
 def changed_files(root: Path) -> list[str] | None:
-    """Changed or untracked files under DETERMINES_NUMBERS; None outside a checkout."""
+    """Changed or untracked files under DETERMINES_NUMBERS; None outside a checkout and outside a bundle."""
     if not (_git(root, "ls-files", "svitt/__init__.py") or "").strip():
-        return None  # no repository, or a copy of the project inside another one
+        # no repository, or a copy of the project inside another one
+        revision = read_revision(root)
+        return None if revision is None else revision.changed(root)
     status = _git(root, "status", "--porcelain", "--untracked-files=all", "--", *DETERMINES_NUMBERS)
     return None if status is None else [line[3:] for line in status.splitlines()]
+
+
+def knows_commit(root: Path, commit: str) -> bool:
+    """Whether the repository at ``root`` has the commit."""
+    known = re.fullmatch(r"[0-9a-f]{40}", commit) is not None
+    return known and _git(root, "cat-file", "-e", f"{commit}^{{commit}}") is not None
 
 
 def is_committed(path: Path) -> bool:
@@ -131,13 +141,17 @@ def is_committed(path: Path) -> bool:
 def git_state(root: Path) -> tuple[str | None, bool | None]:
     """(commit, dirty) of the checkout at ``root``.
 
-    Outside a checkout (an exported tree on a GPU machine) the commit may be stated in the environment
-    variable SVITT_COMMIT; ``dirty`` is then None, and only the code hash of a record tells what ran.
+    In a bundle (``svitt bundle``) its file REVISION says both. In any other exported tree the commit may be
+    stated in the environment variable SVITT_COMMIT; ``dirty`` is then None, and only the code hash of a
+    record tells what ran.
     """
     changed = changed_files(root)
     if changed is None:
         return os.environ.get(COMMIT_VARIABLE) or None, None
     commit = _git(root, "rev-parse", "HEAD")
+    revision = read_revision(root)
+    if revision is not None and not (_git(root, "ls-files", "svitt/__init__.py") or "").strip():
+        commit = revision.commit
     return (commit.strip() if commit else None), bool(changed)
 
 
@@ -147,7 +161,7 @@ def require_clean(scale: str, root: Path) -> None:
     Errors: RecordError when a file that determines a number is changed or untracked, or when there is no
     commit to name.
     """
-    if scale == "smoke":
+    if scale == SMOKE:
         return
     changed = changed_files(root)
     if changed:

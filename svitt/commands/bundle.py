@@ -37,9 +37,10 @@ RUN = """#!/usr/bin/env bash
 #   bash run.sh all --scale smoke            # proves that it runs here
 #   bash run.sh all --scale cpu --seeds 5-14 --device cuda --jobs 12 --time-limit 8m
 #
-# Needs Python @PYTHON@ with torch, timm and transformers ($PYTHON names another one). Worlds, runs and results
-# go to $SVITT_OUT (out/ beside this script), the results also to results.tar.gz there, renewed after every
-# seed: file it at home with `svitt collect results.tar.gz`. The same command goes on where it stopped.
+# Needs Python @PYTHON@ with torch, timm, transformers and pandas ($PYTHON names another one). Worlds, runs
+# and results go to $SVITT_OUT (out/ beside this script), the results also to results.tar.gz there, renewed
+# after every seed: file it at home with `svitt collect results.tar.gz`. The same command goes on where it
+# stopped.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${PYTHON:-python3}

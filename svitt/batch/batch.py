@@ -110,7 +110,7 @@ def run_batch(
         with bar:
             while (waiting or running) and not (deadline and time.monotonic() > deadline):
                 while waiting and len(running) < processes:
-                    running.append(_start(waiting.pop(0), workspace, threads))
+                    running.append(_start(waiting.pop(0), workspace, threads, processes))
                 _show(bar, running)
                 for item in [item for item in running if item.process.poll() is not None]:
                     running.remove(item)
@@ -145,7 +145,7 @@ def _show(bar: tqdm[NoReturn], running: Sequence[_Running]) -> None:
         bar.last_print_t = time.time()
 
 
-def _start(job: Job, workspace: Workspace, threads: int) -> _Running:
+def _start(job: Job, workspace: Workspace, threads: int, sharing: int) -> _Running:
     output = job.notebook(workspace)
     output.parent.mkdir(parents=True, exist_ok=True)
     program, task = ("svitt.commands.measure", _measuring(job)) if job.chapter.record_set else (
@@ -153,6 +153,8 @@ def _start(job: Job, workspace: Workspace, threads: int) -> _Running:
     )  # fmt: skip
     task["parent"] = os.getpid()
     environment = os.environ | {name: str(threads) for name in THREAD_VARIABLES}
+    if job.device.startswith("cuda"):
+        environment["SVITT_GPU_SHARE"] = str(sharing)  # see svitt.experiments.gpu_share
     environment |= {"TOKENIZERS_PARALLELISM": "false", "TQDM_MININTERVAL": "5"}
     with output.with_suffix(".log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(

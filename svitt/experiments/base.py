@@ -17,6 +17,7 @@ import torch
 
 from svitt.config import nearest, to_dict
 from svitt.errors import ConfigError, RecordError
+from svitt.experiments.gpu_share import share_of_memory
 from svitt.experiments.own_settings import changed_settings, custom_scale, default_parameters
 from svitt.ledger.claims import claims_file, load_claims, rule_hashes
 from svitt.records.attempts import attempt, unfinished_seconds
@@ -145,7 +146,8 @@ def ensure(
     began, cpu = time.perf_counter(), _cpu_seconds()
     logged = attempt(workspace.results, _cpu_seconds, **about) if judged else contextlib.nullcontext()
     with logged:
-        measured: Measurement = experiment.measure(settings, seed, device, workspace)
+        with share_of_memory(hardware):
+            measured: Measurement = experiment.measure(settings, seed, device, workspace)
         record = make_record(
             experiment.CHAPTER,
             scale,

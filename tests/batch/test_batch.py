@@ -21,6 +21,7 @@ from svitt.batch.grid import (
     notebook_of,
     parse_seeds,
     parse_shard,
+    seconds,
     select_chapters,
 )
 from svitt.cli import main
@@ -333,3 +334,35 @@ def test_a_device_that_there_is_not_is_refused_before_a_kernel_starts(
     assert main(["run", "01", "--scale", "smoke", "--device", device]) == 2
     assert f"device = {device!r}" in capsys.readouterr().err
     assert not list(root.rglob("*.log"))
+
+
+@pytest.mark.slow
+def test_a_time_limit_ends_what_runs_and_keeps_what_is_finished(tmp_path: Path) -> None:
+    chapter = toy_chapter(tmp_path / "book")
+    workspace = Workspace.open(tmp_path / "out")
+    jobs = build_grid([chapter], "smoke", range(3), "cpu", str(tmp_path / "out"))
+    assert run_batch(jobs[:1], workspace, progress=False)[0].status == "finished"
+    (workspace.runs / "wait1").touch()
+    seen: list[str] = []
+    outcomes = run_batch(
+        jobs, workspace, 1, progress=False, time_limit=6, on_outcome=lambda o: seen.append(o.status)
+    )
+    assert [o.status for o in outcomes] == ["reused", "unfinished", "unfinished"] and not seen
+    assert not psutil.Process().children(recursive=True)
+    (workspace.runs / "wait1").unlink()
+    again = run_batch(
+        jobs, workspace, 2, progress=False, time_limit=600, on_outcome=lambda o: seen.append(o.status)
+    )
+    assert [o.status for o in again] == ["reused", "finished", "finished"]
+    assert seen == ["finished", "finished"]
+
+
+@pytest.mark.parametrize(("text", "found"), [("90s", 90), ("8m", 480), ("1.5h", 5400), (None, None)])
+def test_time_limits_are_read(text: str | None, found: float | None) -> None:
+    assert seconds(text) == found
+
+
+@pytest.mark.parametrize("text", ["8", "m", "0m", "8 minutes", "-1m"])
+def test_a_time_limit_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="write 90s, 8m or 2h"):
+        seconds(text)

@@ -1,4 +1,4 @@
-"""A machine as bare as a PyTorch image: torch, timm, transformers and pandas, no git, no index, another HOME."""
+"""A machine as bare as a PyTorch image: torch, timm, transformers, pandas; no git, no index, another HOME."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sysconfig
 from pathlib import Path
 
 PRESENT = ("torch", "timm", "transformers", "safetensors", "numpy", "pandas", "pip")
+ABSENT = ("pydantic", "pydantic-core", "psutil", "accelerate", "av")  # the bundle brings them
 PROGRAMS = ("bash", "mktemp", "dirname", "rm", "mv", "mkdir", "env", "uname")
 
 
@@ -20,7 +21,7 @@ def distributions() -> set[str]:
     waiting = list(PRESENT)
     while waiting:
         name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
-        if name in found:
+        if name in found or name in ABSENT:
             continue
         try:
             needs = importlib.metadata.requires(name) or []

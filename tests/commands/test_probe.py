@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,13 @@ from transformers import (
     XCLIPConfig,
     XCLIPModel,
 )
+from transformers.models.smolvlm import processing_smolvlm
 
 from svitt.cli import main
 from svitt.commands import probe_record
+from svitt.commands.probe_choices import choose
 from svitt.commands.search import default_checkpoint
-from svitt.data.annotations.retrieval import RetrievalSet
+from svitt.data.annotations.retrieval import Choice, RetrievalSet
 from svitt.data.worlds.shapes.files import encode_mp4
 from svitt.data.worlds.shapes.scene import clip_parameters
 from svitt.data.worlds.shapes.world import WorldSpec, render_clip
@@ -65,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def save_other(kind: str, target: Path) -> Path:
     """A random model of another kind in a folder, with a tokenizer of the world's words."""
-    if kind in ("qwen2_5_vl", "llava_onevision"):
+    if kind in ("qwen2_5_vl", "llava_onevision", "smolvlm"):
         return save_generative(kind, target)
     many = VISION | {
         "num_frames": 4, "mit_hidden_size": 16, "mit_intermediate_size": 16, "mit_num_hidden_layers": 1,
@@ -189,19 +192,69 @@ def test_a_part_of_a_set_keeps_its_own_texts() -> None:
 
 
 def test_anything_with_similarity_can_be_probed() -> None:
-    class Brightness:
-        num_frames, image_size = 4, 2
-
-        def similarity(self, clips: np.ndarray, texts: list[str]) -> np.ndarray:
-            first = clips[:, 0].mean(axis=(1, 2, 3))
-            return np.stack([first, 255 - first], axis=1)
-
     clips = np.zeros((2, 4, 2, 2, 3), np.uint8)
     clips[0, :2], clips[1, 2:] = 255, 255  # bright, then dark; dark, then bright
     data = RetrievalSet(("a", "b"), ("bright first", "dark first"), np.eye(2, dtype=bool))
-    ranks = probe(Brightness(), clips, data, draws=3, seed=0)  # type: ignore[arg-type]
+    ranks = probe(First(), clips, data, draws=3, seed=0)  # type: ignore[arg-type]
     assert ranks["none"].tolist() == [[1, 1]] and ranks["reverse"].tolist() == [[2, 2]]
     assert ranks["freeze"].shape == (3, 2)
+
+
+class First:
+    """Likes a text that says how bright the first frame is."""
+
+    num_frames, image_size = 4, 2
+
+    def similarity(self, clips: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        first = clips[:, 0].mean(axis=(1, 2, 3))
+        return np.stack([first if text.startswith("bright") else 255 - first for text in texts], axis=1)
+
+
+def test_options_that_differ_in_time_alone_are_told_apart_by_a_model_that_sees_it() -> None:
+    clips = np.zeros((2, 4, 2, 2, 3), np.uint8)
+    clips[0, :2], clips[1, 2:] = 255, 255
+    options = ("bright, then dark", "dark, then bright", "dark")
+    questions = [Choice("b", options, 1), Choice("a", options, 0), Choice("a", options[:2], 0)]
+    ranks = choose(First(), clips, [1, 0, 0], questions, 3, 0)
+    assert ranks["none"].tolist() == [[2, 1, 1]]  # "dark" is as good: a tie is wrong
+    assert ranks["reverse"].tolist() == [[3, 3, 2]]
+    assert ranks["shuffle"].shape == ranks["freeze"].shape == (3, 3)
+
+
+@pytest.mark.parametrize("kind", ["smolvlm", "clip", ""])
+def test_multiple_choice_on_files(
+    kind: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(processing_smolvlm, "num2words", str)
+    model = save_other(kind, tmp_path / "model") if kind else default_checkpoint()
+    records = json.loads((folder / "test.json").read_text())[:6]
+    asked = [{**r, "caption": [r["caption"], swapped(r["caption"])], "answer": 0} for r in records]
+    questions = tmp_path / "choices.json"
+    questions.write_text(json.dumps([*asked, asked[0] | {"video": "none.mp4"}]))
+    out = tmp_path / "probe.json"
+    arguments = ["probe", "--choices", "--model", str(model), "--annotations", str(questions)]
+    arguments += ["--videos", str(folder), "--draws", "2"]
+    assert main([*arguments, "--json", str(out)]) == 1
+    shown = capsys.readouterr()
+    assert "6 questions, options ranked; 1 videos could not be read" in shown.out
+    outcomes = json.loads(out.read_text())["outcomes"]
+    ranks = {order: np.array(outcomes[f"real/{order}/rank"]) for order in ("none", "reverse", "shuffle")}
+    assert ranks["shuffle"].shape == (2, 6) and set(np.unique(ranks["none"])) <= {1, 2}
+    if not kind:  # the book's own model knows directions
+        assert (ranks["none"] == 1).mean() > (ranks["reverse"] == 1).mean()
+    assert main([*arguments, "--record"]) == 2
+    assert "leave one out" in capsys.readouterr().err
+
+
+def swapped(caption: str) -> str:
+    """The same caption in the other direction."""
+    pairs = {"left": "right", "right": "left", "up": "down", "down": "up"}
+    pairs |= {"grows": "shrinks", "shrinks": "grows"}
+    return " ".join(pairs.get(word, word) for word in caption.split())
 
 
 def test_pixels_are_normalised() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,15 @@ def test_captions_begin_where_the_answer_begins(model: GenerativeModel) -> None:
     assert model.question.split()[0] in model.prompt and model.image_size in (16, 336)
     with pytest.raises(ConfigError, match="batch = 0"):
         GenerativeModel(model.model, model.processor, batch=0)
+
+
+def test_a_model_saved_in_half_precision_is_used_in_it(model: GenerativeModel, tmp_path: Path) -> None:
+    half = copy.deepcopy(model.model).to(torch.bfloat16)
+    half.save_pretrained(tmp_path)
+    model.processor.save_pretrained(tmp_path)
+    made = opened(tmp_path)
+    assert made.model.dtype == torch.bfloat16
+    assert made.similarity(CLIPS, TEXTS) == pytest.approx(model.similarity(CLIPS, TEXTS), rel=0.02)
 
 
 def test_models_that_cannot_be_probed_are_refused(

@@ -1,10 +1,11 @@
-"""``svitt bench attention|encoder``: time of sparse against dense, beside the FLOPs."""
+"""``svitt bench attention|encoder|tables``: time of sparse against dense, beside the FLOPs."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import typing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,45 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from svitt.commands.bench_lines import LINES
 from svitt.errors import ConfigError
 from svitt.layers.edges import EdgeSparsity
 from svitt.layers.token_pruning import NodeSparsity
-from svitt.profiling.benchmark import Clock, machine, threads
+from svitt.profiling.benchmark import Clock, machine, matmul_peak, threads
 from svitt.profiling.cases import BenchSettings
+from svitt.profiling.price import attention_seconds, encoder_seconds
 from svitt.profiling.sparse_bench import ATTENTIONS, ENCODERS, PHASES, bench_attention, bench_encoder
 from svitt.records.provenance import git_state
 from svitt.records.workspace import project_root
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+TRAINED = 8  # frames up to which a training step is timed: beyond, a dense bias and its gradient need 20 GB
+BENCHMARKS = Path("data", "results", "benchmarks")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table to be made. what: "attention" or "encoder"; frames; training: frames with a training step."""
+
+    what: str
+    frames: tuple[int, ...]
+    training: tuple[int, ...]
+    settings: BenchSettings
+
+    @property
+    def runs(self) -> int:
+        """Of all alternatives, warm-up included."""
+        if self.what == "attention":
+            each = len(self.frames) * len(ATTENTIONS) * len(PHASES)
+        else:
+            each = (len(self.frames) + len(set(self.training) & set(self.frames))) * len(ENCODERS)
+        return each * (self.settings.repeats + 1)
+
+    def price(self, peak: float) -> float:
+        """Seconds that it will take, about."""
+        if self.what == "attention":
+            return attention_seconds(self.frames, self.settings, peak)
+        return encoder_seconds(self.frames, self.settings, peak, self.training)
 
 
 def frame_counts(text: str) -> list[int]:
@@ -36,8 +66,11 @@ def frame_counts(text: str) -> list[int]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("attention", "encoder"))
+    parser.add_argument("what", choices=("attention", "encoder", "tables"), help="tables: the committed ones")
     parser.add_argument("--frames", type=frame_counts, default=[8, 16, 32], help="frame counts (8,16,32)")
+    parser.add_argument(
+        "--training-frames", type=frame_counts, help=f"of an encoder's training step (those up to {TRAINED})"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (1)")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each alternative (5)")
     parser.add_argument(
@@ -52,15 +85,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-rate", type=float, default=0.7, help="of the encoder's pruning (0.7)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--memory", action="store_true", help="also peak memory, a process each")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the table with all timings")
+    parser.add_argument("--price", action="store_true", help="only say how long it will take")
+    parser.add_argument(
+        "--json", type=Path, metavar="OUT", help="write the table with all timings; of tables: the folder"
+    )
 
 
 def call(args: argparse.Namespace) -> int:
-    """Prints one line a frame count; returns 0. ConfigError for impossible settings."""
+    """Says the price, then prints one line a frame count; returns 0. ConfigError for impossible settings."""
     if args.device != "cpu" and not torch.cuda.is_available():
         raise ConfigError(f"--device {args.device!r}: this machine has no CUDA device; use --device cpu")
-    if args.json is not None and not args.json.parent.is_dir():
-        raise ConfigError(f"--json {args.json}: the folder {args.json.parent} does not exist; make it first")
+    both = args.what == "tables"
+    target = (args.json or project_root() / BENCHMARKS) if both else args.json
+    folder = target if both or target is None else target.parent
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"--json {target}: the folder {folder} does not exist; make it first")
+    tables = asked(args)
+    with threads(args.threads):
+        first = tables[0].settings
+        peak = matmul_peak(first.device, first.dtype, first.clock)
+        prices = {table.what: table.price(peak) for table in tables}
+        parts = ", ".join(f"{what} {seconds:.0f} s" for what, seconds in prices.items())
+        beside = "; the memory of each comes on top" if args.memory else ""
+        print(
+            f"price: about {sum(prices.values()):.0f} s ({parts}) at {peak / 1e9:.0f} GFLOP/s{beside}",
+            flush=True,
+        )
+        if args.price:
+            return 0
+        for table in tables:
+            made = measured(table, args.memory)
+            print_table(table, made)
+            if target is not None:
+                place = target / f"{table.what}_{args.device}.json" if both else target
+                write(place, table, made, args)
+    return 0
+
+
+def asked(args: argparse.Namespace) -> list[Table]:
+    """The tables of a call. Of "tables": the lengths, repeats and clock of the committed ones."""
     settings = BenchSettings(
         batch=args.batch,
         edges=EdgeSparsity(args.num_local_blocks, args.num_random_blocks, args.block_size),
@@ -71,76 +134,63 @@ def call(args: argparse.Namespace) -> int:
         clock=args.clock,
         seed=args.seed,
     )
-    attention = args.what == "attention"
-    bench = bench_attention if attention else bench_encoder
-    alternatives = len(ATTENTIONS) * len(PHASES) if attention else len(ENCODERS)
+    if args.what == "tables":
+        cpu = args.device == "cpu"
+        clock: Clock = "cpu" if cpu else "wall"
+        attention, encoder = (replace(settings, repeats=n if cpu else 20, clock=clock) for n in (5, 3))
+        return [Table("attention", (8, 16, 32), (), attention), Table("encoder", (4, 8, 16), (4, 8), encoder)]
+    training = args.training_frames
+    if training is None:
+        training = [count for count in args.frames if count <= TRAINED]
+    unknown = sorted(set(training) - set(args.frames))
+    if args.what == "encoder" and unknown:
+        raise ConfigError(f"--training-frames {unknown[0]} is not among --frames {args.frames}; add it there")
+    return [Table(args.what, tuple(args.frames), tuple(training), settings)]
+
+
+def measured(table: Table, memory: bool) -> list[dict[str, Any]]:
+    """The rows of a table, a length each. No bar where the output is no terminal."""
     rows = []
-    with (
-        threads(args.threads),
-        tqdm(total=len(args.frames) * alternatives * (args.repeats + 1), unit="run", leave=False) as bar,
-    ):
-        made_on = machine(args.device)
-        for frames in args.frames:
+    with tqdm(total=table.runs, unit="run", leave=False, disable=None) as bar:
+        for frames in table.frames:
 
             def step(name: str, frames: int = frames) -> None:
                 bar.set_description(f"{frames} frames, {name}")
                 bar.update()
 
-            rows.append(bench(frames, settings, step, args.memory))
+            if table.what == "attention":
+                rows.append(bench_attention(frames, table.settings, step, memory))
+            else:
+                rows.append(bench_encoder(frames, table.settings, step, memory, frames in table.training))
+    return rows
+
+
+def print_table(table: Table, rows: list[dict[str, Any]]) -> None:
+    s, made_on = table.settings, machine(table.settings.device)
     print(
         f"{made_on['processor']}, {made_on['device']}, "
         f"{made_on['threads']} thread(s), torch {made_on['torch']},"
     )
-    print(f"{args.dtype}, batch {args.batch}, {args.clock} time, medians of {args.repeats} interleaved runs,")
+    dtype = str(s.dtype).removeprefix("torch.")
+    print(f"{dtype}, batch {s.batch}, {s.clock} time, medians of {s.repeats} interleaved runs,")
     print("against dense scaled_dot_product_attention without bias; peak: that of a matmul here:")
     for row in rows:
-        print((attention_line if args.what == "attention" else encoder_line)(row))
-    if args.json is not None:
-        kept = {name: value for name, value in vars(args).items() if name not in ("call", "command", "json")}
-        commit, dirty = git_state(project_root())
-        made = {"commit": commit, "dirty": dirty, "created": datetime.now(UTC).isoformat(timespec="seconds")}
-        table = {"settings": kept, "machine": made_on, "provenance": made, "rows": rows}
-        args.json.write_text(json.dumps(table, indent=1) + "\n")
-        print(f"written: {args.json}")
-    return 0
+        print(LINES[table.what](row))
 
 
-def milliseconds(row: dict[str, Any], name: str) -> str:
-    t = row["seconds"][name]
-    return f"{t['median'] * 1e3:.1f} [{t['lower'] * 1e3:.1f}, {t['upper'] * 1e3:.1f}] ms"
-
-
-def attention_line(row: dict[str, Any]) -> str:
-    lines = [f"{row['frames']} frames, {row['tokens']} tokens, FLOP ratio {row['flop_ratio']:.2f}"]
-    for phase, title in (("forward", "forward"), ("training", "forward + backward")):
-        times = ", ".join(
-            f"{name} {milliseconds(row, f'{name}_{phase}')}, {row[f'{name}_{phase}_of_peak']:.0%} of peak"
-            for name in ATTENTIONS
-        )
-        lines.append(
-            f"  {title:19} {row[f'{phase}_ratio']:6.2f}x "
-            f"({row[f'{phase}_ratio_to_dense_bias']:.2f}x with bias)  {times}"
-        )
-    return "\n".join(lines + memory_lines(row))
-
-
-def memory_lines(row: dict[str, Any]) -> list[str]:
-    """Peak memory beside weights and inputs, where it was measured."""
-    if "bytes" not in row:
-        return []
-    return ["  memory: " + ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in row["bytes"].items())]
-
-
-def encoder_line(row: dict[str, Any]) -> str:
-    lines = [
-        f"{row['frames']} frames, {row['tokens']} tokens: dense {milliseconds(row, 'dense')} "
-        f"({row['dense_of_peak']:.0%} of peak)"
-    ]
-    for name, title in (("edges", "edges"), ("edges_nodes", "edges + nodes")):
-        lines.append(
-            f"  {title:14} {row[f'{name}_ratio']:5.2f}x "
-            f"({row[f'{name}_ratio_to_dense_bias']:.2f}x with bias), "
-            f"FLOP ratio {row[f'{name}_flop_ratio']:.2f}, realised {row[f'{name}_realised']:.2f}; "
-            f"{milliseconds(row, name)}"
-        )
-    return "\n".join(lines + memory_lines(row))
+def write(path: Path, table: Table, rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
+    """The table with settings, machine and provenance."""
+    left_out = ("call", "command", "json", "price")
+    settings = {name: value for name, value in vars(args).items() if name not in left_out}
+    settings |= {
+        "what": table.what,
+        "frames": list(table.frames),
+        "training_frames": list(table.training),
+        "repeats": table.settings.repeats,
+        "clock": table.settings.clock,
+    }
+    commit, dirty = git_state(project_root())
+    made = {"commit": commit, "dirty": dirty, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    content = {"settings": settings, "machine": machine(args.device), "provenance": made, "rows": rows}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"written: {path}")

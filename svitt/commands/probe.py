@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 from svitt.commands import probe_record
+from svitt.commands.probe_choices import probe_choices
 from svitt.config import require
+from svitt.errors import ConfigError
 from svitt.evaluation.metrics import recall_at
 from svitt.experiments.ch01_frame_shuffle.real_models import probe_files
 
@@ -17,9 +19,17 @@ from svitt.experiments.ch01_frame_shuffle.real_models import probe_files
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument(
-        "--model", required=True, help="folder of a saved model, or a CLIP or X-CLIP of transformers"
+        "--model",
+        required=True,
+        help="folder of a saved model, or folder or hub name of one of transformers: CLIP, SigLIP, X-CLIP, "
+        "or one that answers about videos: Qwen-VL, SmolVLM, LLaVA-OneVision, LLaVA-NeXT-Video, InternVL",
     )
     parser.add_argument("--annotations", type=Path, required=True, help="retrieval annotations (JSON)")
+    parser.add_argument(
+        "--choices",
+        action="store_true",
+        help="the annotations are multiple choice: options under caption, the right one's place under answer",
+    )
     parser.add_argument("--videos", type=Path, required=True, help="folder that their names start from")
     parser.add_argument(
         "--frames", type=int, default=8, help="of a clip, for models that take any (default: 8)"
@@ -38,16 +48,19 @@ def call(args: argparse.Namespace) -> int:
     """0: done; 1: some video could not be read (the others are probed)."""
     for name, value in (("--frames", args.frames), ("--draws", args.draws)):
         require(value >= 1, name, value, "integers from 1")
+    if args.record and args.choices:
+        raise ConfigError("--record --choices: the claim about real models is about retrieval; leave one out")
     if args.record:
         probe_record.checked_place(args)  # before the work
     began, cpu = time.perf_counter(), time.process_time()
-    found = probe_files(
+    found = (probe_choices if args.choices else probe_files)(
         args.model, args.annotations, args.videos,
         num_frames=args.frames, draws=args.draws, seed=args.seed, device=args.device,
     )  # fmt: skip
     spent = time.process_time() - cpu, time.perf_counter() - began
-    videos = found.ranks["none"].shape[1]
-    print(f"{videos} videos, video to text; {len(found.failed)} could not be read")
+    asked = found.ranks["none"].shape[1]
+    what = f"{asked} questions, options ranked" if args.choices else f"{asked} videos, video to text"
+    print(f"{what}; {len(found.failed)} {'videos ' if args.choices else ''}could not be read")
     recalls = {order: 100 * recall_at(ranks, 1) for order, ranks in found.ranks.items()}
     for order, ranks in found.ranks.items():
         change = "" if order == "none" else f"  change {recalls[order] - recalls['none']:+.1f}"

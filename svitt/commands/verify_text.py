@@ -18,7 +18,8 @@ from svitt.models.svitt_config import CrossModalPruning, FusionTextConfig
 SIZES = ("vocab", "dim", "layers", "fusion_layer", "heads", "mlp_dim", "video_dim")
 SETTINGS = (*SIZES, "keep_rate", "prune_layers")
 INPUTS = ("input.input_ids", "input.attention_mask", "input.video_tokens")
-_STRATEGIES = {"cls_attn": "text_cls", "avg_attn": "text_mean"}
+# The release averages over padded positions too.
+_STRATEGIES = {"cls_attn": "text_cls", "avg_attn": "text_mean_padded"}
 
 
 def text_outputs(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -45,8 +46,7 @@ def text_outputs(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Te
         )  # fmt: skip
         # The file counts layers of the whole BERT.
         layers = tuple(layer - fusion for layer in config["prune_layers"])
-        selection = "text_mean" if strategy == "avg_attn" else "text_cls"
-        pruning = CrossModalPruning(config["keep_rate"], layers, selection) if layers else None
+        pruning = CrossModalPruning(config["keep_rate"], layers, _STRATEGIES[strategy]) if layers else None
     except (ConfigError, TypeError) as error:
         raise CheckpointError(f"{path}: 'config' cannot be used ({error})") from error
     encoder = MultimodalEncoder(settings, int(config["video_dim"])).eval()

@@ -173,7 +173,7 @@ class MultimodalEncoder(nn.Module):
 
 
 # Selections that say whose attention it is; the score of it is that of the CLS row.
-FROM_TEXT = {"text_cls": "cls", "text_mean": "cls"}
+FROM_TEXT = {"text_cls": "cls", "text_mean": "cls", "text_mean_padded": "cls"}
 
 
 def key_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
@@ -200,8 +200,11 @@ def cross_attention(layer: BertLayer, text: Tensor, video: Tensor) -> Tensor:
 
 def text_row(probabilities: Tensor, mask: Tensor, pruning: CrossModalPruning) -> Tensor:
     """What the text attends to: (B, N) of the patch tokens, from cross-attention (B, heads, L, 1+N), mean
-    over heads; of the text's CLS token, or with "text_mean" of all its words on average."""
+    over heads; of the text's CLS token, with "text_mean" of all its words on average, or with
+    "text_mean_padded" of all L positions, words or not."""
     attention = probabilities.mean(dim=1)[:, :, 1:]
+    if pruning.selection == "text_mean_padded":
+        return attention.mean(dim=1)
     if pruning.selection == "text_mean":
         weights = mask.to(attention.dtype)[:, :, None]
         return (attention * weights).sum(dim=1) / weights.sum(dim=1)

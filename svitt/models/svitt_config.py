@@ -16,8 +16,9 @@ class CrossModalPruning:
     keep_rate: share of the patch tokens kept at each pruning layer, ceil(rate x tokens); the video's CLS
         token stays. prune_layers: fusion layers, from 0, after which tokens go.
     selection: "text_cls", by the cross-attention of the text's CLS token, "text_mean", by that of all its
-        words on average, or the name of a score (``svitt.layers.token_pruning.SCORES``), whose CLS row is
-        then that of the text's CLS token. seed: of a selection that draws.
+        words on average, "text_mean_padded", by that of all positions, padding included, as the released code
+        averages, or the name of a score (``svitt.layers.token_pruning.SCORES``), whose CLS row is then that
+        of the text's CLS token. seed: of a selection that draws.
     """
 
     keep_rate: float = 0.1
@@ -29,7 +30,7 @@ class CrossModalPruning:
         require(0 < self.keep_rate <= 1, "keep_rate", self.keep_rate, "0 < keep_rate <= 1")
         sound = all(isinstance(n, int) and n >= 0 for n in self.prune_layers)
         require(sound, "prune_layers", self.prune_layers, "fusion layer numbers from 0")
-        if self.selection not in ("text_cls", "text_mean"):
+        if self.selection not in ("text_cls", "text_mean", "text_mean_padded"):
             find_score(self.selection)
 
 

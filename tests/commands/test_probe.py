@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer
-from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast, XCLIPConfig, XCLIPModel
+from transformers import (
+    AutoTokenizer,
+    CLIPConfig,
+    CLIPModel,
+    Siglip2Config,
+    Siglip2ImageProcessor,
+    Siglip2Model,
+    Siglip2Tokenizer,
+    SiglipConfig,
+    SiglipModel,
+    XCLIPConfig,
+    XCLIPModel,
+)
+from transformers.models.smolvlm import processing_smolvlm
 
 from svitt.cli import main
 from svitt.commands import probe_record
+from svitt.commands.probe_choices import choose
 from svitt.commands.search import default_checkpoint
-from svitt.data.annotations.retrieval import RetrievalSet
-from svitt.data.text import build_tokenizer
+from svitt.data.annotations.retrieval import Choice, RetrievalSet
 from svitt.data.worlds.shapes.files import encode_mp4
-from svitt.data.worlds.shapes.grammar import vocabulary
 from svitt.data.worlds.shapes.scene import clip_parameters
 from svitt.data.worlds.shapes.world import WorldSpec, render_clip
 from svitt.errors import CheckpointError
 from svitt.experiments.ch01_frame_shuffle.real_models import probe, restricted
-from svitt.integrations.similarity import ClipModel, XClipModel, open_similarity, to_pixels
+from svitt.integrations.similarity import open_similarity
+from svitt.integrations.similarity_contrastive import ClipModel, SiglipFrames, XClipModel
+from svitt.integrations.similarity_pixels import to_pixels
 from svitt.ledger.check import staleness
 from svitt.ledger.tables import judged
 from svitt.records.record import read_outcomes, read_record
+from tests.integrations.tiny_models import fast_tokenizer, save_generative, spread
 
 SPEC = WorldSpec(78, 0, 0, 24, 0)
 TEXT = {
@@ -52,30 +67,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def save_other(kind: str, target: Path) -> Path:
-    """A random CLIP or X-CLIP in a folder, with a tokenizer of the world's words."""
-    torch.manual_seed(0)
-    model: CLIPModel | XCLIPModel
-    if kind == "clip":
-        model = CLIPModel(CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=16))
-    else:
-        vision = VISION | {
-            "num_frames": 4, "mit_hidden_size": 16, "mit_intermediate_size": 16, "mit_num_hidden_layers": 1,
-            "mit_num_attention_heads": 2,
-        }  # fmt: skip
-        prompts = {"prompt_layers": 1, "prompt_num_attention_heads": 2}
-        model = XCLIPModel(XCLIPConfig(text_config=TEXT, vision_config=vision, projection_dim=16, **prompts))
-    for parameter in model.parameters():  # far from the start, where all texts look alike
-        parameter.data.normal_(0, 0.5)
-    model.save_pretrained(target)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer(), pad_token="[PAD]", unk_token="[UNK]", model_max_length=20
-    )
-    fast.save_pretrained(target)
+    """A random model of another kind in a folder, with a tokenizer of the world's words."""
+    if kind in ("qwen2_5_vl", "llava_onevision", "smolvlm"):
+        return save_generative(kind, target)
+    many = VISION | {
+        "num_frames": 4, "mit_hidden_size": 16, "mit_intermediate_size": 16, "mit_num_hidden_layers": 1,
+        "mit_num_attention_heads": 2,
+    }  # fmt: skip
+    prompts = {"prompt_layers": 1, "prompt_num_attention_heads": 2}
+    text = TEXT | {"projection_size": 16}
+    models = {
+        "clip": lambda: CLIPModel(CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=16)),
+        "xclip": lambda: XCLIPModel(
+            XCLIPConfig(text_config=TEXT, vision_config=many, projection_dim=16, **prompts)
+        ),
+        "siglip": lambda: SiglipModel(SiglipConfig(text_config=text, vision_config=VISION)),
+        "siglip2": lambda: Siglip2Model(
+            Siglip2Config(text_config=text, vision_config=VISION | {"num_patches": 4})
+        ),
+    }
+    spread(models[kind](), target)
+    letters = {letter: 5 + number for number, letter in enumerate("▁abcdefghijklmnopqrstuvwxyz")}
+    special = {"<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3, "<mask>": 4}
+    made = Siglip2Tokenizer(special | letters) if kind == "siglip2" else fast_tokenizer(model_max_length=20)
+    made.save_pretrained(target)
     return target
-
-
-def tokenizer() -> Tokenizer:
-    return build_tokenizer(vocabulary())
 
 
 def run(folder: Path, model: str, *more: str) -> int:
@@ -96,14 +112,16 @@ def test_the_books_model_uses_time(folder: Path, tmp_path: Path, capsys: pytest.
     assert (ranks["none"] == 1).mean() - (ranks["reverse"] == 1).mean() > 0.2
 
 
-@pytest.mark.parametrize("kind", ["clip", "xclip"])
+@pytest.mark.parametrize("kind", ["clip", "xclip", "siglip", "siglip2", "qwen2_5_vl", "llava_onevision"])
 def test_models_of_transformers(kind: str, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "probe.json"
     assert run(folder, str(save_other(kind, tmp_path / kind)), "--frames", "4", "--json", str(out)) == 0
     outcomes = json.loads(out.read_text())["outcomes"]
     assert np.array(outcomes["real/shuffle/rank"]).shape == (2, 24)
-    if kind == "clip":  # averaged frames have no order
+    if kind in ("clip", "siglip", "siglip2"):  # averaged frames have no order
         assert outcomes["real/reverse/rank"] == outcomes["real/none/rank"]
+    else:
+        assert outcomes["real/reverse/rank"] != outcomes["real/none/rank"]
 
 
 def test_similarity_of_clip_is_the_mean_of_frames(tmp_path: Path) -> None:
@@ -115,6 +133,32 @@ def test_similarity_of_clip_is_the_mean_of_frames(tmp_path: Path) -> None:
     assert found == pytest.approx(
         adapter.similarity(clips[:, ::-1], ["a red ring", "a blue bar on sand"]), abs=1e-5
     )
+
+
+@pytest.mark.parametrize("kind", ["siglip", "siglip2"])
+def test_similarity_of_siglip_is_the_cosine_of_the_models_own_logits(kind: str, tmp_path: Path) -> None:
+    """One frame a clip, so that the model's logits of images and texts are scale x cosine + bias."""
+    adapter = open_similarity(str(save_other(kind, tmp_path)), lambda saved: None, 1)  # type: ignore[arg-type, return-value]
+    assert isinstance(adapter, SiglipFrames) and adapter.image_size == 16
+    clips = np.random.default_rng(0).integers(0, 255, (3, 1, 16, 16, 3), dtype=np.uint8)
+    texts = ["A red ring", "a blue bar on sand"]
+    pixels = torch.from_numpy(clips[:, 0]).movedim(-1, 1).float() / 127.5 - 1
+    given: dict[str, torch.Tensor] = {"pixel_values": pixels}
+    if kind == "siglip2":
+        processor = Siglip2ImageProcessor(patch_size=8, max_num_patches=4, do_resize=False)
+        given = dict(processor(list(clips[:, 0]), return_tensors="pt"))
+        for name, value in adapter.inputs(pixels).items():
+            assert torch.allclose(value.float(), given[name].float(), atol=1e-6), name
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    ids = [tokenizer(text.lower())["input_ids"] for text in texts]
+    ids = torch.tensor([row + [tokenizer.pad_token_id] * (20 - len(row)) for row in ids])
+    assert not torch.equal(ids[0], ids[1])
+    model = adapter.model
+    with torch.no_grad():
+        logits = model(input_ids=ids, **given).logits_per_image
+        expected = (logits - model.logit_bias) / model.logit_scale.exp()
+    assert adapter.similarity(clips, texts) == pytest.approx(expected.numpy(), abs=1e-5)
+    assert adapter.similarity(clips, texts[:1]) == pytest.approx(expected.numpy()[:, :1], abs=1e-5)
 
 
 def test_x_clip_says_how_many_frames_it_takes(tmp_path: Path) -> None:
@@ -148,19 +192,69 @@ def test_a_part_of_a_set_keeps_its_own_texts() -> None:
 
 
 def test_anything_with_similarity_can_be_probed() -> None:
-    class Brightness:
-        num_frames, image_size = 4, 2
-
-        def similarity(self, clips: np.ndarray, texts: list[str]) -> np.ndarray:
-            first = clips[:, 0].mean(axis=(1, 2, 3))
-            return np.stack([first, 255 - first], axis=1)
-
     clips = np.zeros((2, 4, 2, 2, 3), np.uint8)
     clips[0, :2], clips[1, 2:] = 255, 255  # bright, then dark; dark, then bright
     data = RetrievalSet(("a", "b"), ("bright first", "dark first"), np.eye(2, dtype=bool))
-    ranks = probe(Brightness(), clips, data, draws=3, seed=0)  # type: ignore[arg-type]
+    ranks = probe(First(), clips, data, draws=3, seed=0)  # type: ignore[arg-type]
     assert ranks["none"].tolist() == [[1, 1]] and ranks["reverse"].tolist() == [[2, 2]]
     assert ranks["freeze"].shape == (3, 2)
+
+
+class First:
+    """Likes a text that says how bright the first frame is."""
+
+    num_frames, image_size = 4, 2
+
+    def similarity(self, clips: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        first = clips[:, 0].mean(axis=(1, 2, 3))
+        return np.stack([first if text.startswith("bright") else 255 - first for text in texts], axis=1)
+
+
+def test_options_that_differ_in_time_alone_are_told_apart_by_a_model_that_sees_it() -> None:
+    clips = np.zeros((2, 4, 2, 2, 3), np.uint8)
+    clips[0, :2], clips[1, 2:] = 255, 255
+    options = ("bright, then dark", "dark, then bright", "dark")
+    questions = [Choice("b", options, 1), Choice("a", options, 0), Choice("a", options[:2], 0)]
+    ranks = choose(First(), clips, [1, 0, 0], questions, 3, 0)
+    assert ranks["none"].tolist() == [[2, 1, 1]]  # "dark" is as good: a tie is wrong
+    assert ranks["reverse"].tolist() == [[3, 3, 2]]
+    assert ranks["shuffle"].shape == ranks["freeze"].shape == (3, 3)
+
+
+@pytest.mark.parametrize("kind", ["smolvlm", "clip", ""])
+def test_multiple_choice_on_files(
+    kind: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(processing_smolvlm, "num2words", str)
+    model = save_other(kind, tmp_path / "model") if kind else default_checkpoint()
+    records = json.loads((folder / "test.json").read_text())[:6]
+    asked = [{**r, "caption": [r["caption"], swapped(r["caption"])], "answer": 0} for r in records]
+    questions = tmp_path / "choices.json"
+    questions.write_text(json.dumps([*asked, asked[0] | {"video": "none.mp4"}]))
+    out = tmp_path / "probe.json"
+    arguments = ["probe", "--choices", "--model", str(model), "--annotations", str(questions)]
+    arguments += ["--videos", str(folder), "--draws", "2"]
+    assert main([*arguments, "--json", str(out)]) == 1
+    shown = capsys.readouterr()
+    assert "6 questions, options ranked; 1 videos could not be read" in shown.out
+    outcomes = json.loads(out.read_text())["outcomes"]
+    ranks = {order: np.array(outcomes[f"real/{order}/rank"]) for order in ("none", "reverse", "shuffle")}
+    assert ranks["shuffle"].shape == (2, 6) and set(np.unique(ranks["none"])) <= {1, 2}
+    if not kind:  # the book's own model knows directions
+        assert (ranks["none"] == 1).mean() > (ranks["reverse"] == 1).mean()
+    assert main([*arguments, "--record"]) == 2
+    assert "leave one out" in capsys.readouterr().err
+
+
+def swapped(caption: str) -> str:
+    """The same caption in the other direction."""
+    pairs = {"left": "right", "right": "left", "up": "down", "down": "up"}
+    pairs |= {"grows": "shrinks", "shrinks": "grows"}
+    return " ".join(pairs.get(word, word) for word in caption.split())
 
 
 def test_pixels_are_normalised() -> None:

@@ -95,6 +95,8 @@ def test_the_padding_switch_follows_the_file(tmp_path: Path) -> None:
         {},
         {"keep_rate": 0.4, "prune_layers": [1]},
         {"keep_rate": 0.6, "prune_layers": [1, 2], "strategy": "avg_attn"},
+        {"lengths": (7, 4, 1), "keep_rate": 0.5, "prune_layers": [1]},
+        {"lengths": (7, 4, 1), "keep_rate": 0.5, "prune_layers": [1, 2], "strategy": "avg_attn"},
         {"layers": 2, "fusion_layer": 0, "heads": 2, "video_dim": 24},
     ],
 )

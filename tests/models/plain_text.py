@@ -71,8 +71,12 @@ class Plain:
         weight, bias = self.w[f"{name}.LayerNorm.weight"], self.w[f"{name}.LayerNorm.bias"]
         return F.layer_norm(x, (x.shape[-1],), weight, bias, 1e-12)
 
-    def attend(self, x: Tensor, keys: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """Queries (L, D), keys (N, Dk), all of them real -> the layer's output and (heads, L, N)."""
+    def attend(self, x: Tensor, keys: Tensor, name: str, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Queries (L, D), keys (N, Dk) -> the layer's output and (heads, L, N).
+
+        mask: (N,), 0 for padded keys, which the release gives 10000 less; None for none.
+        """
+        bias = 0 if mask is None else (1.0 - mask) * -10000.0
         heads, rows, size = [], [], self.c["dim"] // self.c["heads"]
         q, k, v = (
             self.linear(a, f"{name}.self.{part}")
@@ -80,19 +84,22 @@ class Plain:
         )
         for h in range(self.c["heads"]):
             part = slice(h * size, (h + 1) * size)
-            p = (q[:, part] @ k[:, part].T / math.sqrt(size)).softmax(dim=-1)
+            p = (q[:, part] @ k[:, part].T / math.sqrt(size) + bias).softmax(dim=-1)
             heads.append(p @ v[:, part])
             rows.append(p)
         out = self.linear(torch.cat(heads, dim=1), f"{name}.output.dense")
         return self.norm(out + x, f"{name}.output"), torch.stack(rows)
 
-    def text(self, ids: Tensor) -> Tensor:
-        """Token numbers (L,) without padding -> states after the text layers."""
+    def text(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Token numbers (L,), with a mask (L,) if some are padding -> states after the text layers.
+
+        Padding has an embedding, a position and states of its own, as any word has; it is no key.
+        """
         e = "bert.embeddings."
         x = self.w[f"{e}word_embeddings.weight"][ids] + self.w[f"{e}token_type_embeddings.weight"][0]
         x = self.norm(x + self.w[f"{e}position_embeddings.weight"][: len(ids)], "bert.embeddings")
         for i in range(self.c["fusion_layer"]):
-            x = self.mlp(self.attend(x, x, f"bert.encoder.layer.{i}.attention")[0], i)
+            x = self.mlp(self.attend(x, x, f"bert.encoder.layer.{i}.attention", mask)[0], i)
         return x
 
     def mlp(self, x: Tensor, i: int) -> Tensor:
@@ -100,11 +107,16 @@ class Plain:
         hidden = F.gelu(self.linear(x, f"{layer}intermediate.dense"))
         return self.norm(self.linear(hidden, f"{layer}output.dense") + x, f"{layer}output")
 
-    def fuse(self, x: Tensor, video: Tensor) -> tuple[Tensor, dict[int, Tensor], list[Tensor]]:
-        """-> states, kept patch tokens by layer, cross-attention by layer."""
+    def fuse(
+        self, x: Tensor, video: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, dict[int, Tensor], list[Tensor]]:
+        """-> states, kept patch tokens by layer, cross-attention by layer.
+
+        Of the "avg_attn" strategy all positions of ``x`` count, padding too, as in the release.
+        """
         kept, rows = {}, []
         for i in range(self.c["fusion_layer"], self.c["layers"]):
-            x = self.attend(x, x, f"bert.encoder.layer.{i}.attention")[0]
+            x = self.attend(x, x, f"bert.encoder.layer.{i}.attention", mask)[0]
             x, p = self.attend(x, video, f"bert.encoder.layer.{i}.crossattention")
             rows.append(p)
             x = self.mlp(x, i)
@@ -129,25 +141,23 @@ def inputs(c: dict[str, Any], g: torch.Generator, lengths: tuple[int, ...] = (7,
     return {"input_ids": ids * mask, "attention_mask": mask, "video_tokens": video}
 
 
-def write_reference(path: Path, seed: int = 0, **changes: Any) -> Path:
-    """A reference file of the recorded schema for a text case, its texts without padding."""
+def write_reference(path: Path, seed: int = 0, lengths: tuple[int, ...] = (6, 6, 6), **changes: Any) -> Path:
+    """A reference file of the recorded schema for a text case: texts of these lengths, padded."""
     c = {**CONFIG, **changes, "name": path.stem}
     g = torch.Generator().manual_seed(seed)
-    weights, given = random_weights(c, g), inputs(c, g, (6, 6, 6))
+    weights, given = random_weights(c, g), inputs(c, g, lengths)
     # In double precision, so that only the checked side rounds.
     plain = Plain(c, {name: weight.double() for name, weight in weights.items()})
-    length, width = given["input_ids"].shape[1], c["dim"]
-    texts, fused, words = (torch.zeros(3, length, n) for n in (width, width, c["vocab"]))
-    kept: dict[int, list[Tensor]] = {}
-    for i, count in enumerate(given["attention_mask"].sum(1).tolist()):
-        state = plain.text(given["input_ids"][i, :count])
-        out, numbers, _ = plain.fuse(state, given["video_tokens"][i].double())
-        texts[i, :count], fused[i, :count], words[i, :count] = state, out, plain.words(out)
+    made: dict[str, list[Tensor]] = {}
+    for ids, mask, video in zip(*given.values(), strict=True):
+        state = plain.text(ids, mask)
+        out, numbers, _ = plain.fuse(state, video.double(), mask)
+        made.setdefault("text_last_hidden_state", []).append(state.float())
+        made.setdefault("fusion_last_hidden_state", []).append(out.float())
+        made.setdefault("mlm_logits", []).append(plain.words(out).float())
         for layer, index in numbers.items():
-            kept.setdefault(layer, []).append(index)
-    outputs = {"text_last_hidden_state": texts, "fusion_last_hidden_state": fused, "mlm_logits": words}
-    outputs |= {f"kept_tokens.layer{layer}": torch.stack(index) for layer, index in kept.items()}
+            made.setdefault(f"kept_tokens.layer{layer}", []).append(index)
     tensors = {f"weights.{k}": v for k, v in weights.items()} | {f"input.{k}": v for k, v in given.items()}
-    tensors |= {f"output.{k}": v for k, v in outputs.items()}
+    tensors |= {f"output.{k}": torch.stack(v) for k, v in made.items()}
     save_file(tensors, path, {"config": json.dumps(c)})
     return path

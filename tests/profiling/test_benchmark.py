@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,12 +14,17 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from svitt.cli import main
+from svitt.commands import bench
+from svitt.commands.bench_lines import LINES
 from svitt.errors import ConfigError
+from svitt.experiments.ch05_efficiency.page import benchmark_tables
 from svitt.layers.edge_sparse_attention import attention_flops, edge_attention
 from svitt.layers.edges import EdgeSparsity, fixed_edges, full_edges
 from svitt.profiling.benchmark import Timing, interleave, machine, matmul_peak, threads
 from svitt.profiling.cases import BenchSettings
-from svitt.profiling.sparse_bench import bench_attention, bench_encoder
+from svitt.profiling.price import attention_seconds, encoder_seconds
+from svitt.profiling.sparse_bench import attention_flops_of, bench_attention, bench_encoder
+from svitt.records.workspace import project_root
 
 
 def test_alternatives_take_turns_and_the_warm_up_does_not_count() -> None:
@@ -95,10 +103,49 @@ def test_the_attention_table_has_consistent_ratios() -> None:
         assert row[f"{phase}_realised"] == pytest.approx(ratio / row["flop_ratio"])
 
 
+def test_every_ratio_names_its_baseline() -> None:
+    rows = [bench_attention(2, SMALL), bench_encoder(2, SMALL, training=True)]
+    names = [
+        ("forward_ratio", "sparse_forward", "_forward"),
+        ("training_ratio", "sparse_training", "_training"),
+    ]
+    names += [
+        ("edges_ratio", "edges", ""),
+        ("edges_nodes_training_ratio", "edges_nodes_training", "_training"),
+    ]
+    for ratio, own, phase in names:
+        row = next(row for row in rows if ratio in row)
+        for suffix, baseline in (
+            ("", "dense"),
+            ("_to_dense_bias", "dense_bias"),
+            ("_to_dense_bias_once", "dense_bias_once"),
+        ):
+            seconds = [row["seconds"][name]["median"] for name in (f"{baseline}{phase}", own)]
+            assert row[ratio + suffix] == pytest.approx(seconds[0] / seconds[1])
+
+
 def test_the_encoder_table_counts_fewer_flops_for_sparser_models() -> None:
     row = bench_encoder(2, SMALL)
     assert row["flops"]["dense"] > row["flops"]["edges"] > row["flops"]["edges_nodes"] > 0
     assert row["edges_nodes_flop_ratio"] > row["edges_flop_ratio"] > 1
+    assert not [name for name in row["seconds"] if "training" in name]
+    both = bench_encoder(2, SMALL, training=True)
+    assert set(both) > set(row) and both["flops"] | row["flops"] == both["flops"]
+    for name in ("dense", "edges", "edges_nodes"):
+        assert both["flops"][f"{name}_training"] > 2 * both["flops"][name]
+
+
+def test_a_price_is_flops_over_speed() -> None:
+    """Twice the speed half the price, a repeat more a run more, a longer clip more."""
+    for seconds in (attention_seconds, partial(encoder_seconds, training=[2])):
+        price = seconds([2], SMALL, 1e9)
+        assert seconds([2], SMALL, 2e9) == pytest.approx(price / 2)
+        assert seconds([2], replace(SMALL, repeats=5), 1e9) == pytest.approx(2 * price)
+        assert seconds([2, 4], SMALL, 1e9) > price > 0
+    assert encoder_seconds([2], SMALL, 1e9, [2]) > 3 * encoder_seconds([2], SMALL, 1e9)
+    # One kind's share by hand: dense attention forward and backward at 80% of the peak.
+    dense = 4.5 * attention_flops_of("dense", 2, SMALL) / (0.8 * 1e9)
+    assert attention_seconds([2], SMALL, 1e9) > 3 * dense  # beside it: bias once, bias, sparse
 
 
 def test_the_command_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,11 +156,56 @@ def test_the_command_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixt
     assert table["machine"]["threads"] == 1
     assert table["settings"]["block_size"] == 56
     assert set(table["rows"][0]["seconds"]) == {
-        f"{name}_{phase}" for name in ("dense", "dense_bias", "sparse") for phase in ("forward", "training")
+        f"{name}_{phase}"
+        for name in ("dense", "dense_bias", "dense_bias_once", "sparse")
+        for phase in ("forward", "training")
     }
-    printed = capsys.readouterr().out
+    shown = capsys.readouterr()
+    printed = shown.out
+    assert printed.startswith("price: about ") and "bias made once" in printed
+    assert shown.err == ""  # no bar: the output is no terminal
     assert "2 frames, 393 tokens" in printed
     assert "without bias" in printed
+
+
+def test_the_encoder_command_times_a_training_step_where_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "BenchSettings", partial(BenchSettings, heads=2, head_dim=8, side=4, depth=10))
+    out = tmp_path / "table.json"
+    arguments = ["bench", "encoder", "--frames", "1,2", "--repeats", "1", "--block-size", "4"]
+    assert main([*arguments, "--training-frames", "2", "--json", str(out)]) == 0
+    table = json.loads(out.read_text())
+    assert ["dense_training" in row["seconds"] for row in table["rows"]] == [False, True]
+    assert table["settings"]["training_frames"] == [2]
+    assert capsys.readouterr().out.count("training step: dense") == 1
+    assert main([*arguments, "--training-frames", "4"]) == 2
+    assert "--training-frames 4 is not among --frames [1, 2]" in capsys.readouterr().err
+
+
+def test_the_committed_tables_are_made_in_one_call_and_read_as_the_old_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At their own lengths and repeats, with a tiny attention and encoder."""
+    monkeypatch.setattr(bench, "BenchSettings", partial(BenchSettings, heads=1, head_dim=4, side=2, depth=10))
+    assert main(["bench", "tables", "--block-size", "8", "--json", str(tmp_path), "--price"]) == 0
+    assert re.fullmatch(
+        r"price: about \d+ s \(attention \d+ s, encoder \d+ s\) at \d+ GFLOP/s\n", capsys.readouterr().out
+    )
+    assert list(tmp_path.iterdir()) == []
+    assert main(["bench", "tables", "--block-size", "8", "--json", str(tmp_path)]) == 0
+    committed = project_root() / bench.BENCHMARKS
+    for name in ("attention_cpu.json", "encoder_cpu.json"):
+        old, new = (json.loads((folder / name).read_text()) for folder in (committed, tmp_path))
+        for key in ("what", "frames", "repeats", "clock", "threads"):
+            assert old["settings"][key] == new["settings"][key], key
+        assert set(old["rows"][0]) <= set(new["rows"][0])
+        for row in (old["rows"][0], new["rows"][0]):  # either kind is printed
+            assert f"{row['tokens']} tokens" in LINES[old["settings"]["what"]](row)
+    shown = benchmark_tables(tmp_path)
+    assert list(shown.frames) == [8, 16, 32, 4, 8, 16]
+    assert "edges training ratio" in shown
+    assert list(benchmark_tables(committed).frames) == list(shown.frames)
 
 
 def test_impossible_settings_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,7 +64,7 @@ def bert_config(config: FusionTextConfig, **changes: Any) -> BertConfig:
         "layer_norm_eps": config.norm_eps,
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
-        "initializer_range": config.init_std,
+        "initializer_range": float(config.init_std),
         "pad_token_id": 0,
     }
     made = BertConfig(**{**settings, **changes})

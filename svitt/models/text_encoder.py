@@ -50,7 +50,7 @@ class TextEncoder(nn.Module):
             max_position_embeddings=config.max_length,
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
-            initializer_range=config.init_std,
+            initializer_range=float(config.init_std),
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

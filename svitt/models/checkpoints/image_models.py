@@ -133,6 +133,15 @@ def load_weights(
 
     CheckpointError names ``where`` and the first tensor that differs, with both shapes.
     """
+    check_weights(module, state, where, may_miss)
+    module.load_state_dict(dict(state), strict=False)
+
+
+def check_weights(
+    module: nn.Module, state: Mapping[str, Tensor], where: str, may_miss: tuple[str, ...] = ()
+) -> None:
+    """Whether the tensors are those of ``module``, which may be on the meta device. Errors: as
+    ``load_weights``."""
     own = module.state_dict()
     for name, value in own.items():
         if name not in state:
@@ -153,7 +162,6 @@ def load_weights(
                 f"{where}: {name!r} of shape {tuple(value.shape)} has no place in the model; "
                 "make the model with the settings of the checkpoint"
             )
-    module.load_state_dict(dict(state), strict=False)
 
 
 def read_state(path: Path) -> State:

@@ -105,7 +105,7 @@ def _evaluated(expression: str, operand: Callable[[str], float]) -> float:
     for operator, name in _split(expression):
         value = operand(name.strip())
         if operator == "/" and value == 0:
-            raise ConfigError(f"{expression!r}: {name!r} is 0, and nothing can be divided by it")
+            raise NotRecordedError(f"{expression!r}: {name!r} is 0, and nothing can be divided by it")
         total = _OPERATORS[operator](total, value)
     return total
 
@@ -129,12 +129,12 @@ def _operand(text: str, record: Record, outcomes: Mapping[str, Array]) -> float:
     if index is not None:
         place = tuple(int(i) for i in index.split(","))
         if len(place) > array.ndim or any(i >= n for i, n in zip(place, array.shape, strict=False)):
-            raise ConfigError(f"{text!r}: {name} has shape {array.shape}")
+            raise NotRecordedError(f"{text!r}: {name} has shape {array.shape}")
         array = array[place]
     if mask is not None:
         chosen = _numbers(mask, record, outcomes).astype(bool) != bool(found["negated"])
         if chosen.ndim != 1 or array.shape[-1:] != chosen.shape or not chosen.any():
-            raise ConfigError(f"{text!r}: {mask} has shape {chosen.shape}, {name} {array.shape}")
+            raise NotRecordedError(f"{text!r}: {mask} has shape {chosen.shape}, {name} {array.shape}")
         array = array[..., chosen]
     return float(array.mean())
 

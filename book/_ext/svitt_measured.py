@@ -14,7 +14,7 @@ from svitt.errors import ConfigError, RecordError
 from svitt.ledger.measured import NotRecordedError, measured_text
 from svitt.ledger.results import Results
 
-MISSING = "(not recorded in this edition)"
+MISSING = "[not recorded]"
 
 
 class Measured(SphinxRole):

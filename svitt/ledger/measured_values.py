@@ -53,13 +53,14 @@ def value_text(name: str, forms: Sequence[str], results: Results) -> str:
 
     Errors: NotRecordedError for what no record holds, ConfigError for what cannot be read at all.
     """
+    read = _reader(forms)
     record_set, _, value = name.partition(":")
     if record_set.startswith(BENCHMARKS):
         scale, values = "", [_of_benchmark(record_set, value, results)]
     else:
         scale, records = _records(record_set, results)
         values = [_per_seed(value, record, results) for record in records]
-    return _formatted(values, forms) + (f" [{SMOKE}]" if scale == SMOKE else "")
+    return read(values) + (f" [{SMOKE}]" if scale == SMOKE else "")
 
 
 def _record_sets(results: Results, scale: str) -> list[str]:
@@ -173,24 +174,27 @@ def _of_benchmark(record_set: str, expression: str, results: Results) -> float:
     return _evaluated(expression, operand)
 
 
-def _formatted(values: Sequence[float], forms: Sequence[str]) -> str:
-    """One number of the seeds, in its unit and format."""
+def _reader(forms: Sequence[str]) -> Callable[[Sequence[float]], str]:
+    """What makes one text of the seeds' numbers: what is told of them, their unit, their format."""
     left = list(forms)
-    reduce = left.pop(0) if left and left[0].split(" ")[0] in (*_REDUCE, "above", "below") else "mean"
-    if bound := re.fullmatch(r"(above|below) (-?\d*\.?\d+)", reduce):
+    told = left.pop(0) if left and left[0].split(" ")[0] in (*_REDUCE, "above", "below") else "mean"
+    if bound := re.fullmatch(r"(above|below) (-?\d*\.?\d+)", told):
         if left:
-            raise ConfigError(f"{reduce!r} counts seeds; nothing may follow it, given {left[0]!r}")
-        side = 1 if bound[1] == "above" else -1
-        return f"{sum(side * (v - float(bound[2])) > 0 for v in values)} of {len(values)}"
-    if reduce not in _REDUCE:
-        raise ConfigError(f"{reduce!r} lacks its number, as in 'above 0'")
-    if reduce in ("sd", "low", "high") and len(values) < 2:
-        raise NotRecordedError(f"{reduce!r} takes two seeds or more; {len(values)} is recorded")
-    number = _REDUCE[reduce](values)
+            raise ConfigError(f"{told!r} counts seeds; nothing may follow it, given {left[0]!r}")
+        side, limit = 1 if bound[1] == "above" else -1, float(bound[2])
+        return lambda values: f"{sum(side * (v - limit) > 0 for v in values)} of {len(values)}"
+    if told not in _REDUCE:
+        raise ConfigError(f"{told!r} lacks its number, as in 'above 0'")
     factor, sign, spec = UNITS[left.pop(0)] if left and left[0] in UNITS else (1.0, "", ".3g")
     spec = left.pop(0) if left else spec
     if left or not re.fullmatch(r"\+?,?(\.\d)?[fg]", spec):
         given = left[0] if left else spec
         raise ConfigError(f"form {given!r}; {nearest(given, [*_REDUCE, *UNITS, '.1f'])}")
-    text = format(factor * number, spec)
-    return (text.replace("-", "") if re.fullmatch(r"-[0.]+", text) else text) + sign
+
+    def read(values: Sequence[float]) -> str:
+        if told in ("sd", "low", "high") and len(values) < 2:
+            raise NotRecordedError(f"{told!r} takes two seeds or more; {len(values)} is recorded")
+        text = format(factor * _REDUCE[told](values), spec)
+        return (text.replace("-", "") if re.fullmatch(r"-[0.]+", text) else text) + sign
+
+    return read

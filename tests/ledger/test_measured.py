@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -172,6 +173,38 @@ def test_seeds_of_other_settings_are_not_averaged(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="name those that are meant"):
         measured_text("02_space_time_tradeoff:slow/2", [], Results(tmp_path))
     assert measured_text("02_space_time_tradeoff@0:slow/2|.3f", [], Results(tmp_path)) == "0.776"
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["committed", "other edition"])
+def test_the_role_fails_on_slips_and_tells_what_an_edition_lacks(
+    loaded: Loaded, elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    monkeypatch.delenv("SVITT_RESULTS", raising=False)
+    if elsewhere:
+        monkeypatch.setenv("SVITT_RESULTS", str(RESULTS))
+    from docutils import nodes
+    from svitt_ledger import Loaded as Ledger
+    from svitt_measured import MISSING, Measured
+
+    ledger_of_page = object.__new__(Ledger)
+    ledger_of_page.rows = loaded[0]
+    app = SimpleNamespace(svitt_ledger=ledger_of_page, svitt_measured=loaded[1])
+    document = SimpleNamespace(settings=SimpleNamespace(env=SimpleNamespace(app=app)))
+    reporter = SimpleNamespace(error=lambda text, line: nodes.system_message(text))
+    inliner = SimpleNamespace(
+        document=document, reporter=reporter, problematic=lambda raw, text, _: nodes.problematic(raw, raw)
+    )
+
+    def run(expression: str) -> tuple[str, int]:
+        shown, messages = Measured()("measured", f"{{measured}}`{expression}`", expression, 1, inliner)
+        return shown[0].astext(), len(messages)
+
+    assert run("diminishing.effect.2") == ("+12.2", 0)
+    for slip in ("tradeof.effect", f"{FRAMES}/16/correct|pionts", f"{FRAMES}/32/correct|pionts"):
+        assert run(slip)[1] == 1
+    missing = run(f"{FRAMES}/32/correct")
+    assert missing == (MISSING, 0) if elsewhere else missing[1] == 1
 
 
 def test_fresh_results_are_compared_with_the_committed_ones(

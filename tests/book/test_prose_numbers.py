@@ -117,3 +117,8 @@ def test_lengths_that_chapter_5_tells_are_those_of_the_cost_model() -> None:
     assert nodes == "never"
     assert f"past 6 from {layer} frames on" in text
     assert f"comes to 6 only from {both} frames on. By edges alone it would take {edges}, by nodes" in text
+
+
+def test_the_price_that_the_readme_tells_is_that_of_the_records(loaded: tuple[list[Row], Results]) -> None:
+    hours = measured_text("all:cpu_seconds|sum|hours", *loaded)
+    assert f"some {hours} CPU hours" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,8 +8,8 @@ p_alone (before it), of the first edition's rule.
 
 Of a record set: ``<set>:<value>``, with
 
-- seeds: ``<set>@3`` or ``<set>@0-4``; without, all recorded seeds of the largest scale, which must have the
-  same settings. The set ``all`` stands for every record;
+- seeds: ``<set>@3`` or ``<set>@0-4``; without, the lowest recorded seed of the largest scale and all that
+  were made under the same rules. All must have the same settings. The set ``all`` stands for every record;
 - value: names of recorded values or raw outcomes (their mean), of ``cpu_seconds``, ``wall_seconds`` and
   ``peak_memory_mib``, and plain numbers, joined by + - * / between blanks, evaluated per seed from left to
   right. ``correct[1,0]`` is a part of an array of outcomes, ``correct where event_brief`` (or

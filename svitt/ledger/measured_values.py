@@ -68,7 +68,7 @@ def _record_sets(results: Results, scale: str) -> list[str]:
 
 
 def _records(name: str, results: Results) -> tuple[str, list[Record]]:
-    """The largest recorded scale and its records: of the named seeds, or of all, if they were made alike."""
+    """The largest recorded scale and its records: of the named seeds, or of those under the first rules."""
     record_set, _, seeds = name.partition("@")
     if seeds and not re.fullmatch(r"\d+(-\d+)?", seeds):
         raise ConfigError(f"{name!r}: seeds are written @3 or @0-4")
@@ -87,6 +87,9 @@ def _records(name: str, results: Results) -> tuple[str, list[Record]]:
         records = [record for record in records if record.seed in wanted]
         if {record.seed for record in records} != wanted:
             raise NotRecordedError(f"{name!r}: not all of these seeds are recorded at scale {scale}")
+    elif record_set != ALL:
+        # Fresh seeds of a revised rule do not change what is said of those before.
+        records = [record for record in records if record.rule_hashes == records[0].rule_hashes]
     if record_set != ALL and len({json.dumps(r.parameters, sort_keys=True) for r in records}) > 1:
         raise ConfigError(
             f"{name!r}: the recorded seeds have different settings; name those that are meant, "

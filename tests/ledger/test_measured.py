@@ -175,6 +175,13 @@ def test_seeds_of_other_settings_are_not_averaged(tmp_path: Path) -> None:
     assert measured_text("02_space_time_tradeoff@0:slow/2|.3f", [], Results(tmp_path)) == "0.776"
 
 
+def test_seeds_of_a_later_rule_are_left_out_unless_named(tmp_path: Path) -> None:
+    copied(tmp_path, "02_space_time_tradeoff/seed0.json")
+    copied(tmp_path, "02_space_time_tradeoff/seed1.json", rule_hashes={"tradeoff": "0" * 16})
+    for seeds, text in (("", "0.776"), ("@1", "0.972"), ("@0-1", "0.874")):
+        assert measured_text(f"02_space_time_tradeoff{seeds}:slow/2|.3f", [], Results(tmp_path)) == text
+
+
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["committed", "other edition"])
 def test_the_role_fails_on_slips_and_tells_what_an_edition_lacks(
     loaded: Loaded, elsewhere: bool, monkeypatch: pytest.MonkeyPatch

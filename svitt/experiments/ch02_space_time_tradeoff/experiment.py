@@ -28,7 +28,6 @@ from svitt.data.worlds.shapes.world import ClipRecord, WorldSpec
 from svitt.evaluation.metrics import choose
 from svitt.experiments.base import Measurement
 from svitt.experiments.ch02_space_time_tradeoff.settings import SCALES
-from svitt.experiments.shared.batches import Batches
 from svitt.experiments.shared.event_world import events_of, events_spec, right_events
 from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.space_time_settings import Arm, Settings
@@ -45,6 +44,7 @@ from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.profiling.cost import encoder_cost
 from svitt.records.code_hash import code_hash
 from svitt.records.workspace import Workspace
+from svitt.training.batches import Batches, one_stage
 from svitt.training.contrastive import contrastive_loss
 from svitt.training.trainer import TrainConfig, train
 
@@ -134,7 +134,7 @@ def _tradeoff(
     data = world_data(tradeoff_spec(settings, seed), workspace, arm.size)
     video = encoder(settings, arm, width)
     captions = data.world.split("train").captions(1.0)
-    batches = Batches(
+    batches = one_stage(
         data.clips("train"),
         captions,
         data.tokenizer,
@@ -142,6 +142,7 @@ def _tradeoff(
         settings.batch_size,
         seed,
         device=device,
+        max_shift=None,
     )
     key = {"world": to_dict(data.world.spec), "size": arm.size}
     rate = settings.learning_rate
@@ -183,7 +184,9 @@ def _longer(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     for length in settings.lengths:
         arm = Arm(length, settings.event_size)
         video = encoder(settings, arm, settings.width)
-        batches = Batches(clips["train"], captions, words, length, settings.batch_size, seed, device=device)
+        batches = one_stage(
+            clips["train"], captions, words, length, settings.batch_size, seed, device=device, max_shift=None
+        )
         config = dual_encoder_config(video, data)
         text = to_dict(config.text) | {"vocab_size": words.get_vocab_size()}
         config = DualEncoderConfig(video, type(config.text)(**text), embed_dim=video.width)

@@ -22,7 +22,8 @@ from svitt.experiments.shared.two_object_world import MAX_LENGTH, TwoObjectSetti
 from svitt.models.dual_encoder import DualEncoder
 from svitt.records.code_hash import code_hash
 from svitt.records.workspace import Workspace
-from svitt.training.hard_negatives import CaptionedClips, StagedBatches, staged_loss
+from svitt.training.batches import Batches, CaptionedClips
+from svitt.training.contrastive import staged_loss
 from svitt.training.trainer import TrainConfig, train
 
 Clips = npt.NDArray[np.uint8]
@@ -126,7 +127,7 @@ def fine_tuned(
         n = tune.num_tune
         shown = CaptionedClips(every.clips[:n], every.captions[:n], every.wrong[:n])
         frames = arm.settings.num_frames
-        batches = StagedBatches([(0, shown)], tokenizer, frames, tune.batch_size, seed, MAX_LENGTH, device)
+        batches = Batches([(0, shown)], tokenizer, frames, tune.batch_size, seed, MAX_LENGTH, device)
         recipe = TrainConfig(tune.steps, tune.batch_size, tune.learning_rate, warmup_steps=tune.warmup_steps)
         title = f"fine-tune {seed}"
         return train(model, batches, staged_loss, recipe, folder, device=device, title=title)

@@ -35,7 +35,7 @@ from svitt.models.dual_encoder import DualEncoder
 from svitt.profiling.cost import encoder_cost
 from svitt.records.code_hash import code_hash
 from svitt.records.workspace import Workspace
-from svitt.training.hard_negatives import staged_loss
+from svitt.training.contrastive import staged_loss
 from svitt.training.trainer import train
 
 # Arm -> (sparse edges, sparse nodes).

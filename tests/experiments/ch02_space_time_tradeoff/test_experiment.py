@@ -22,13 +22,13 @@ from svitt.experiments.ch02_space_time_tradeoff.experiment import (
     training_flops,
 )
 from svitt.experiments.ch02_space_time_tradeoff.settings import SCALES
-from svitt.experiments.shared.batches import Batches
 from svitt.experiments.shared.space_time_settings import Arm, Settings
 from svitt.experiments.shared.tiny_models import dual_encoder_config, world_data
 from svitt.ledger.claims import claims_file, find_claim, load_claims
 from svitt.ledger.rules import Rule
 from svitt.ledger.tables import judged, verdict_text
 from svitt.records.workspace import Workspace, project_root
+from svitt.training.batches import one_stage
 
 TINY = Settings((0,), 40, 20, 2, other_widths=(32,), batch_size=8, warmup_steps=1)
 
@@ -100,19 +100,6 @@ def test_shapes_differ_in_nothing_else(out_dir: str) -> None:
         assert len(set(choices)) == 4 and record.caption("static") in choices
 
 
-def test_the_picture_is_shifted_by_the_same_share(out_dir: str) -> None:
-    for size in (16, 64):
-        data = world_data(tradeoff_spec(TINY, 0), Workspace.open(out_dir), size)
-        clips = np.zeros((8, 16, size, size, 3), np.uint8)
-        clips[:, :, size // 2, size // 2] = 255
-        batches = Batches(clips, ["a red ring on sand"] * 8, data.tokenizer, 2, 8, 0)
-        seen: set[int] = set()
-        for step in range(20):
-            lit = batches(step)["clips"].amax(dim=2)[:, 0] > 0.9
-            seen |= {int(row) - size // 2 for row in torch.nonzero(lit)[:, 1]}
-        assert min(seen) == -(size // 8) and max(seen) == size // 8
-
-
 def test_events_alternate_and_are_the_seeds_own(out_dir: str) -> None:
     data = world_data(events_spec(TINY, 0), Workspace.open(out_dir), TINY.event_size)
     events = events_of(TINY, data, "test", 0)
@@ -130,7 +117,7 @@ def test_the_gpu_preset_trains_a_step(out_dir: str) -> None:
     data = world_data(tradeoff_spec(preset, 0), workspace, arm.size)
     config = dual_encoder_config(encoder(preset, arm, preset.width), data)
     captions = data.world.split("train").captions(1.0)
-    batches = Batches(data.clips("train"), captions, data.tokenizer, arm.num_frames, 2, 0)
+    batches = one_stage(data.clips("train"), captions, data.tokenizer, arm.num_frames, 2, 0, max_shift=None)
     model = trained(
         "tradeoff_frames", config, batches, preset, {"gpu": True}, workspace, preset.learning_rate
     )

@@ -28,6 +28,7 @@ from svitt.experiments.ch03_edge_sparsity.costs import attention_costs, exponent
 from svitt.experiments.shared.edge_patterns import (
     Pattern,
     density_sweep,
+    measures,
     named_patterns,
 )
 from svitt.experiments.shared.edge_settings import SCALES, Settings
@@ -112,7 +113,7 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     }
     for name, model in models.items():
         scored = bench.score(model, bench.embedded(model))
-        found.add(f"trained/{name}", [scored])
+        found.keep_draws(f"trained/{name}", [scored.arrays()])
         found.outcomes[f"{name}/correct"] = scored.arrays()["relation"]
     _at_inference(settings, seed, bench, models["dense"], known, found)
     found.values["kernel_difference"] = kernel_difference(models["dense"], known["full"], clips[:100], device)
@@ -138,11 +139,11 @@ def _at_inference(
         scored = []
         for draw in range(draws):
             drawn = pattern if draw == 0 else patterns(settings, 1000 * (draw + 1) + seed)[name]
-            scored.append(bench.score(with_pattern(dense, drawn), embedded))
-        found.add(label, scored)
-        found.describe(label, pattern, video.grid, video.depth)
-        if label != name:  # its density counts for the trained arm too
-            found.describe(name, pattern, video.grid, video.depth)
+            scored.append(bench.score(with_pattern(dense, drawn), embedded).arrays())
+        found.keep_draws(label, scored)
+        # The density of a pattern under another label counts for the trained arm too.
+        for each in dict.fromkeys((label, name)):
+            found.keep_all(each, measures(pattern, video.grid, video.depth))
 
 
 @torch.no_grad()

@@ -29,8 +29,15 @@ from svitt.experiments.ch04_node_sparsity.clips import (
     token_coverage,
 )
 from svitt.experiments.ch04_node_sparsity.foreground import foreground, with_clutter, with_twins
-from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, Bench, Encoded, Found, tokens_left
+from svitt.experiments.ch04_node_sparsity.harness import (
+    RULE_RATE,
+    Bench,
+    Encoded,
+    keep_scored,
+    tokens_left,
+)
 from svitt.experiments.shared import frame_sampling, one_object_model
+from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.tiny_models import world_data
 from svitt.records.workspace import Workspace
 
@@ -109,12 +116,12 @@ def _sweep(
     """Every selection at every keep rate; returns what was encoded, by arm."""
     coverage = token_coverage(masks, bench.grid, NAMED)
     encoded = {"dense": bench.run(None, 1.0, clips, coverage)}
-    scored = {"dense": found.score("dense", encoded["dense"], texts)}
+    scored = {"dense": keep_scored(found, "dense", encoded["dense"], texts)}
     for rate in settings.keep_rates:
         for selection in SELECTIONS:
             name = arm_name(selection, rate)
             encoded[name] = bench.run(selection, rate, clips, coverage)
-            scored[name] = found.score(name, encoded[name], texts)
+            scored[name] = keep_scored(found, name, encoded[name], texts)
             shares = [share_on(e.kept[-1], coverage) for e in encoded[name]]
             found.values[f"{name}/named_share"] = float(np.mean(shares))
         left = tokens_left(coverage.shape[1], rate, len(settings.prune_layers))
@@ -133,7 +140,7 @@ def _overlaps(encoded: Mapping[str, list[Encoded]], rate: float, found: Found) -
             shared = [overlap(one[d % len(one)].kept[-1], other[d % len(other)].kept[-1]) for d in draws]
             name = f"overlap/{first}_{second}"
             if rate == RULE_RATE:
-                found.add(name, np.stack(shared))
+                found.keep(name, np.stack(shared), digits=4)
             else:
                 found.values[arm_name(name, rate)] = float(np.mean(shared))
 

@@ -80,14 +80,13 @@ class Scored:
 
     def add(self, name: str, encoded: Sequence[Encoded]) -> None:
         """Scores every draw of an arm."""
-        self.found.add(name, [score(e.embeddings, self.embedded) for e in encoded])
+        draws = [score(e.embeddings, self.embedded).arrays() for e in encoded]
+        self.found.keep_draws(name, draws)
 
     def share(self, name: str, tokens: Ints, covered: Mapping[str, Floats]) -> None:
         """Keeps, for each kind of object, its share of the area of ``tokens`` (N, k)."""
         for what, coverage in covered.items():
-            array = share_on(tokens, coverage).round(4)
-            self.found.outcomes[f"{name}/{what}_share"] = array
-            self.found.values[f"{name}/{what}_share"] = float(array.mean())
+            self.found.keep(f"{name}/{what}_share", share_on(tokens, coverage).round(4))
 
 
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:

@@ -16,7 +16,7 @@ Raw outcomes of a seed; the arms are ``dense``, ``edges``, ``nodes`` and ``spars
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,6 @@ from svitt.experiments.ch06_retrieval_qa.dual import (
     fine_tuned,
     held_out,
     part_of,
-    recall,
 )
 from svitt.experiments.ch06_retrieval_qa.fusion_models import FusionBatches, MatchingTexts, trained_fusion
 from svitt.experiments.ch06_retrieval_qa.fusion_scores import Pool, answered, second_look
@@ -50,6 +49,7 @@ from svitt.experiments.ch06_retrieval_qa.fusion_tokens import (
 from svitt.experiments.ch06_retrieval_qa.page_shown import shown_captions, shown_clips
 from svitt.experiments.ch06_retrieval_qa.settings import SCALES, Settings
 from svitt.experiments.ch06_retrieval_qa.training import ARMS, TrainedArm, trained_arm
+from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.tiny_models import embed_clips, embed_texts
 from svitt.experiments.shared.two_object_world import TwoObjectData, captioned, two_object_data
 from svitt.models.dual_encoder import DualEncoder
@@ -65,24 +65,6 @@ NAMES: Mapping[str, str] = {arm: "sparse" if arm == "both" else arm for arm in A
 FUSED = ("dense", "both")
 SELECTIONS = ("text_cls", "text_mean", "random", "lowest")
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-@dataclass
-class Found:
-    """Summary numbers and raw arrays, by name."""
-
-    values: dict[str, float | int | str] = field(default_factory=dict)
-    outcomes: Arrays = field(default_factory=dict)
-
-    def add(self, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Keeps arrays and their means (of ranks, R@1)."""
-        for kind, array in arrays.items():
-            key = f"{name}/{kind}"
-            self.outcomes[key] = array.astype(np.int16) if kind.endswith("rank") else array
-            if kind.endswith("rank") and array.ndim == 1:
-                self.values[key.removesuffix("rank") + "R@1"] = recall(array)
-            elif array.ndim <= 1 and "curve" not in kind:
-                self.values[key] = float(array.mean())
 
 
 @dataclass(frozen=True)
@@ -112,13 +94,13 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     for arm in FUSED:
         models[arm] = _fusion(s, arms[arm], arm, "clip")
         name = NAMES[arm]
-        found.add(name, _answers(s, *models[arm]))
+        found.keep_all(name, _answers(s, *models[arm]))
         _two_looks(s, name, arms[arm].model, *models[arm], found)
     for what in ("unpruned", "guided"):
-        found.add(what, {"rank": found.outcomes[f"dense/{what}/rank"]})
+        found.keep(f"{what}/rank", found.outcomes[f"dense/{what}/rank"])
     for name, shown in {"text_only": None, "single_frame": "single_frame"}.items():
         model, seen = _fusion(s, arms["dense"], name, shown)  # type: ignore[arg-type]
-        found.add(name, {"answer_correct": answered(model, seen, test, fusion_tokenizer())})
+        found.keep(f"{name}/answer_correct", answered(model, seen, test, fusion_tokenizer()))
     for name in ("dense", "sparse", "text_only", "single_frame"):
         _by_kind(name, found)
     found.outcomes |= shown_clips(models["both"][0], arms["both"].model, s.test, data.two, settings.shown,
@@ -144,11 +126,12 @@ def _dual_encoders(s: Seed, found: Found) -> dict[str, TrainedArm]:
     for arm, name in NAMES.items():
         made = trained_arm(arm, m, s.settings.sparse, s.data, s.seed, s.device, s.workspace)
         arms[arm] = made
-        found.add(name, test.arrays(made.model))
-        found.add(name, along_training(made, validation, test))
-        found.add(f"{name}/heldout", {"rank": unseen.arrays(made.model)["rank"]})
+        found.keep_all(name, test.arrays(made.model))
+        for kind, array in along_training(made, validation, test).items():
+            found.keep(f"{name}/{kind}", array, summary=not kind.startswith("curve/"))
+        found.keep(f"{name}/heldout/rank", unseen.arrays(made.model)["rank"])
         tuned = fine_tuned(made, held, s.settings.tune, token, s.seed, s.device, s.workspace)
-        found.add(f"{name}/finetuned", {"rank": unseen.arrays(tuned)["rank"]})
+        found.keep(f"{name}/finetuned/rank", unseen.arrays(tuned)["rank"])
     return arms
 
 
@@ -211,7 +194,8 @@ def _two_looks(s: Seed, name: str, dual: DualEncoder, model: SViTT, seen: torch.
         distinct = sorted(set(captions[part].tolist()))
         texts = embed_texts(dual, distinct, s.data.tokenizer, s.device)
         pools.append(Pool(captions[part], video[part], texts, seen[part]))
-    found.add(f"{name}/first", {"rank": np.concatenate([pool.first_ranks() for pool in pools])})
+    first = np.concatenate([pool.first_ranks() for pool in pools])
+    found.keep(f"{name}/first/rank", first.astype(np.int16))
     prunings = {
         f"{selection}_{rate:g}": s.settings.pruning(selection, rate)
         for rate in s.settings.keep_rates
@@ -221,7 +205,7 @@ def _two_looks(s: Seed, name: str, dual: DualEncoder, model: SViTT, seen: torch.
     tried = [None, *prunings.values()]
     ranked = [second_look(model, pool, fusion_tokenizer(), s.settings.k, tried) for pool in pools]
     for what, ranks in zip(["unpruned", *prunings], zip(*ranked, strict=True), strict=True):
-        found.add(f"{name}/{what}", {"rank": np.concatenate(ranks)})
+        found.keep(f"{name}/{what}/rank", np.concatenate(ranks).astype(np.int16))
 
 
 def _by_kind(name: str, found: Found) -> None:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from svitt.atomic import replacing
 from svitt.config import to_dict
 from svitt.experiments.shared.tiny_models import load_weights
 from svitt.experiments.shared.train_once import train_once
@@ -95,10 +96,8 @@ class Snapshots:
 
     def __call__(self, step: int) -> Any:
         if step in self.steps:
-            path = self.folder / snapshot_name(step)
-            part = path.with_suffix(".part")
-            save_file(self.model.state_dict(), part)
-            part.replace(path)
+            with replacing(self.folder / snapshot_name(step)) as part:
+                save_file(self.model.state_dict(), part)
         return self.batches(step)
 
 

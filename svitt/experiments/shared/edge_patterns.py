@@ -119,8 +119,11 @@ def hop_distances(mask: npt.NDArray[np.bool_], max_hops: int = 16) -> npt.NDArra
 
 
 def measures(pattern: Pattern, grid: Grid, depth: int) -> dict[str, npt.NDArray[np.float64]]:
-    """edge_density: of all layers. mean_hops: layers of the first one's pattern that a patch token needs to
-    hear of another, over the pairs that it joins; unreached: the share of the others. A number each, shape ()."""
+    """A number each, as an array ().
+
+    edge_density: of all layers. mean_hops: layers of the first one's pattern that a patch token needs to hear
+    of another, over the pairs that it joins; unreached: the share of the other pairs.
+    """
     hops = hop_distances(layer_mask(pattern, grid, 0).numpy())
     others = ~np.eye(len(hops), dtype=bool)
     reached = others & (hops > 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from safetensors.torch import save
 from tokenizers import Tokenizer
 from torch import nn
 
+from svitt.atomic import write_atomically
 from svitt.config import from_dict, nearest, to_dict
 from svitt.errors import CheckpointError, ConfigError
 from svitt.models.checkpoints.image_models import load_weights, read_state
@@ -64,12 +64,12 @@ def save_model(
     for name in _TIED if kind == "svitt" else ():
         state.pop(name, None)
     head = {"model_type": kind, "format": FORMAT, "config": to_dict(model.config)}
-    _write(folder / WEIGHTS, save(state, {"format": "pt"}))
+    write_atomically(folder / WEIGHTS, save(state, {"format": "pt"}))
     if tokenizer is not None:
-        _write(folder / TOKENIZER, tokenizer.to_str(pretty=False).encode())
+        write_atomically(folder / TOKENIZER, tokenizer.to_str(pretty=False).encode())
     if card is not None:
-        _write(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
-    _write(folder / CONFIG, (json.dumps(head, indent=1) + "\n").encode())
+        write_atomically(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
+    write_atomically(folder / CONFIG, (json.dumps(head, indent=1) + "\n").encode())
     return folder
 
 
@@ -125,9 +125,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise CheckpointError(f"{path}: holds {type(data).__name__}, expected a JSON object")
     return data
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    part.replace(path)

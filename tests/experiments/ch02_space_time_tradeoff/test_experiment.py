@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 
 from svitt.experiments import base
 from svitt.experiments.ch02_space_time_tradeoff import experiment as space_time_tradeoff
@@ -24,48 +21,20 @@ from svitt.experiments.ch02_space_time_tradeoff.experiment import (
 from svitt.experiments.ch02_space_time_tradeoff.settings import SCALES
 from svitt.experiments.shared.space_time_settings import Arm, Settings
 from svitt.experiments.shared.tiny_models import dual_encoder_config, world_data
-from svitt.ledger.claims import claims_file, find_claim, load_claims
-from svitt.ledger.rules import Rule
-from svitt.ledger.tables import judged, verdict_text
-from svitt.records.workspace import Workspace, project_root
+from svitt.records.workspace import Workspace
 from svitt.training.batches import one_stage
+from tests.experiments.tiny import assert_rules_read, measured
 
 TINY = Settings((0,), 40, 20, 2, other_widths=(32,), batch_size=8, warmup_steps=1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def out_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("workspace"))
-    made = ModuleType(space_time_tradeoff.__name__)
-    made.__dict__.update(vars(space_time_tradeoff), SCALES={"smoke": TINY})
-    assert base.ensure(made, "smoke", 0, "cpu", folder)[1]
-    return folder
-
-
 @pytest.fixture(scope="module")
 def run(out_dir: str) -> base.Recorded:
-    made = ModuleType(space_time_tradeoff.__name__)
-    made.__dict__.update(vars(space_time_tradeoff), SCALES={"smoke": TINY})
-    return base.recorded(made, "smoke", out_dir)[0]
+    return measured(space_time_tradeoff, TINY, out_dir)
 
 
 def test_the_rules_read_what_is_recorded(run: base.Recorded, out_dir: str) -> None:
-    claims = load_claims(claims_file(project_root()))
-    for claim in ("tradeoff", "diminishing"):
-        rule = find_claim(claims, claim).rule
-        assert isinstance(rule, Rule) and rule.outcomes() <= set(run.outcomes), claim
-        assert (
-            verdict_text(judged(claim, "smoke", out_dir))
-            == f"scale smoke, seed 0: {claim}: too small to judge"
-        )
+    assert_rules_read(run, out_dir, "tradeoff", "diminishing")
 
 
 def test_arms_and_widths_are_measured_alike(run: base.Recorded) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 
 from svitt.data.datasets import downscale
 from svitt.experiments import base
@@ -27,10 +24,8 @@ from svitt.experiments.shared.two_object_world import (
     video_config,
 )
 from svitt.layers.edges import EdgeSparsity
-from svitt.ledger.claims import claims_file, find_claim, load_claims
-from svitt.ledger.rules import Rule
-from svitt.ledger.tables import judged, rule_table, verdict_text
-from svitt.records.workspace import Workspace, project_root
+from svitt.records.workspace import Workspace
+from tests.experiments.tiny import assert_rules_read, measured, with_scale
 
 COSTS = CostSettings((1, 2, 4), 1, heads=1, head_dim=8, side=4, edges=EdgeSparsity(1, 1, 4))
 TINY = Settings(
@@ -47,47 +42,18 @@ MOVERS = node_sparsity_movers.Settings(
 MEASURED = ("rank", "verb", "flip", "swap", "relation")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def with_scale(module: ModuleType, settings: object) -> ModuleType:
-    made = ModuleType(module.__name__)
-    made.__dict__.update(vars(module), SCALES={"smoke": settings})
-    return made
-
-
-@pytest.fixture(scope="module")
-def out_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("workspace"))
-    assert base.ensure(with_scale(edge_sparsity, TINY), "smoke", 0, "cpu", folder)[1]
-    assert base.ensure(with_scale(node_sparsity_movers, MOVERS), "smoke", 0, "cpu", folder)[1]
-    return folder
-
-
 @pytest.fixture(scope="module")
 def run(out_dir: str) -> base.Recorded:
-    return base.recorded(with_scale(edge_sparsity, TINY), "smoke", out_dir)[0]
+    return measured(edge_sparsity, TINY, out_dir)
 
 
 @pytest.fixture(scope="module")
 def movers(out_dir: str) -> base.Recorded:
-    return base.recorded(with_scale(node_sparsity_movers, MOVERS), "smoke", out_dir)[0]
+    return measured(node_sparsity_movers, MOVERS, out_dir)
 
 
 def test_the_rules_read_what_is_recorded(run: base.Recorded, out_dir: str) -> None:
-    claims = load_claims(claims_file(project_root()))
-    parts = {"quadratic": 3, "edge-inference": 4, "edge-global": 5}
-    for claim, count in parts.items():
-        rule = find_claim(claims, claim).rule
-        assert isinstance(rule, Rule) and rule.outcomes() <= set(run.outcomes), claim
-        row = judged(claim, "smoke", out_dir)
-        assert verdict_text(row) == f"scale smoke, seed 0: {claim}: too small to judge"
-        assert len(rule_table(row)) == count
+    assert_rules_read(run, out_dir, "quadratic", "edge-inference", "edge-global")
 
 
 def test_arms_at_inference_and_trained(run: base.Recorded) -> None:

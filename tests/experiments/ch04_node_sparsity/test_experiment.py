@@ -2,9 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -36,12 +34,10 @@ from svitt.experiments.ch04_node_sparsity.experiment import SCALES, SELECTIONS, 
 from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, encode, pruned, tokens_left
 from svitt.experiments.shared.tiny_models import tiny_video_config
 from svitt.layers.token_pruning import NodeSparsity
-from svitt.ledger.claims import claims_file, find_claim, load_claims
-from svitt.ledger.rules import Rule
-from svitt.ledger.tables import judged, rule_table, verdict_text
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
 from svitt.models.text_encoder import TextConfig
-from svitt.records.workspace import Workspace, project_root
+from svitt.records.workspace import Workspace
+from tests.experiments.tiny import assert_rules_read, measured, with_scale
 
 SHARED = frame_shuffle.Settings((0,), 40, 20, 3, 3, 3, batch_size=8, warmup_steps=1, pool_size=10, draws=2)
 TINY = Settings(
@@ -51,31 +47,9 @@ SPEC = WorldSpec(3, num_test=30)
 GRID = (4, 4, 4)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def with_scale(module: ModuleType, settings: object) -> ModuleType:
-    """The experiment with a scale ``smoke`` of seconds."""
-    made = ModuleType(module.__name__)
-    made.__dict__.update(vars(module), SCALES={"smoke": settings})
-    return made
-
-
-@pytest.fixture(scope="module")
-def out_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("workspace"))
-    assert base.ensure(with_scale(node_sparsity, TINY), "smoke", 0, "cpu", folder)[1]
-    return folder
-
-
 @pytest.fixture(scope="module")
 def run(out_dir: str) -> base.Recorded:
-    return base.recorded(with_scale(node_sparsity, TINY), "smoke", out_dir)[0]
+    return measured(node_sparsity, TINY, out_dir)
 
 
 # The clips
@@ -240,13 +214,7 @@ def test_two_replays_give_identical_outcomes(run: base.Recorded, out_dir: str, t
 
 
 def test_the_rules_read_what_is_recorded(run: base.Recorded, out_dir: str) -> None:
-    claims = load_claims(claims_file(project_root()))
-    for claim in ("node-inference", "foreground"):
-        rule = find_claim(claims, claim).rule
-        assert isinstance(rule, Rule) and rule.outcomes() <= set(run.outcomes), claim
-        row = judged(claim, "smoke", out_dir)
-        assert verdict_text(row) == f"scale smoke, seed 0: {claim}: too small to judge"
-        assert len(rule_table(row)) == 4
+    assert_rules_read(run, out_dir, "node-inference", "foreground")
 
 
 def test_selections_keep_different_tokens(run: base.Recorded) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -50,10 +48,8 @@ from svitt.experiments.shared.two_object_world import (
     captioned,
     two_object_data,
 )
-from svitt.ledger.claims import claims_file, find_claim, load_claims
-from svitt.ledger.rules import Rule
-from svitt.ledger.tables import judged, verdict_text
-from svitt.records.workspace import Workspace, project_root
+from svitt.records.workspace import Workspace
+from tests.experiments.tiny import assert_rules_read, measured
 
 MODEL = TwoObjectSettings(40, 20, 20, 4, batch_size=8, warmup_steps=1)
 TINY = Settings(
@@ -69,30 +65,9 @@ TINY = Settings(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def with_scale(settings: Settings) -> ModuleType:
-    made = ModuleType(retrieval_qa.__name__)
-    made.__dict__.update(vars(retrieval_qa), SCALES={"smoke": settings})
-    return made
-
-
-@pytest.fixture(scope="module")
-def out_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("workspace"))
-    assert base.ensure(with_scale(TINY), "smoke", 0, "cpu", folder)[1]
-    return folder
-
-
 @pytest.fixture(scope="module")
 def run(out_dir: str) -> base.Recorded:
-    return base.recorded(with_scale(TINY), "smoke", out_dir)[0]
+    return measured(retrieval_qa, TINY, out_dir)
 
 
 @pytest.fixture(scope="module")
@@ -106,14 +81,7 @@ def dense(out_dir: str, data: TwoObjectData) -> TrainedArm:
 
 
 def test_the_rules_read_what_is_recorded(run: base.Recorded, out_dir: str) -> None:
-    claims = load_claims(claims_file(project_root()))
-    for claim in ("crossmodal-selection", "sparse-equals-dense"):
-        rule = find_claim(claims, claim).rule
-        assert isinstance(rule, Rule) and rule.outcomes() <= set(run.outcomes), claim
-        assert (
-            verdict_text(judged(claim, "smoke", out_dir))
-            == f"scale smoke, seed 0: {claim}: too small to judge"
-        )
+    assert_rules_read(run, out_dir, "crossmodal-selection", "sparse-equals-dense")
 
 
 def test_every_arm_is_measured_alike(run: base.Recorded) -> None:

@@ -1,7 +1,7 @@
 """Chapter 1: do video-text models see time? Claim ``shuffle``.
 
-Four arms are trained alike and shown test clips with their frames in order, reversed, shuffled and
-frozen. Raw outcomes, per order: ``<arm>/<order>/rank`` (best rank of a right text in the clip's pool),
+Four variants are trained alike and shown test clips with their frames in order, reversed, shuffled and
+frozen. Raw outcomes, per order: ``<variant>/<order>/rank`` (best rank of a right text in the clip's pool),
 ``.../verb`` and ``.../flip`` (choices, 1 is right); arrays are (draws, clips).
 """
 
@@ -15,11 +15,11 @@ from svitt.evaluation.frame_order import probe
 from svitt.experiments.base import Measurement
 from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.one_object_model import (
-    ARMS,
     SCALES,
+    VARIANTS,
     Settings,
     probe_texts,
-    trained_arm,
+    trained_variant,
     world_spec,
 )
 from svitt.experiments.shared.result_collector import Found
@@ -36,14 +36,14 @@ TIMED: tuple[str, ...] = ()
 
 
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:
-    """Trains the arms of one seed and probes them on the test split."""
+    """Trains the variants of one seed and probes them on the test split."""
     data = world_data(world_spec(settings, seed), workspace, settings.image_size)
     split, clips = data.world.split("test"), data.clips("test")
     found = Found()
-    for name, arm in ARMS.items():
-        model = trained_arm(name, settings, data, seed, device, workspace)
-        texts = probe_texts(model, data, split, arm.dial, settings.pool_size, device)
-        num_frames = arm.num_frames or settings.num_frames
+    for name, variant in VARIANTS.items():
+        model = trained_variant(name, settings, data, seed, device, workspace)
+        texts = probe_texts(model, data, split, variant.dial, settings.pool_size, device)
+        num_frames = variant.num_frames or settings.num_frames
         indices = shown_indices(len(clips), clips.shape[1], num_frames, seed)
         shown = clips[np.arange(len(clips))[:, None], indices]
         encode_video = partial(embed_clips, model, device=device)

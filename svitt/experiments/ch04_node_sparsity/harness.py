@@ -56,7 +56,7 @@ def encode(
 ) -> Encoded:
     """Embeds clips (N, T, H, W, C) and says which tokens were kept.
 
-    seed: of a random selection. scores: (N, T*h*w), of an oracle selection, by which it ranks the tokens.
+    seed: of a random selection. scores: (N, T*h*w), by which a given selection ranks the tokens.
     """
     generator = None
     if seed is not None:
@@ -102,7 +102,7 @@ class Bench:
     def run(self, selection: str | None, keep_rate: float, clips: Frames, coverage: Floats) -> list[Encoded]:
         """``clips`` (N, T, H, W, 3) encoded once, or once a draw where tokens are random; None is dense.
 
-        coverage: (N, T*h*w) of the named object, for the oracle.
+        coverage: (N, T*h*w) of the named object, for the selection ``oracle``, which knows it.
         """
         if selection is None:
             return [encode(self.model, clips, self.device)]

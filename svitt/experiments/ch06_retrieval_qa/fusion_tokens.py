@@ -1,6 +1,6 @@
 """What the fusion layers of chapter 6 are trained on: tokens of a frozen video encoder, captions, questions.
 
-The encoder is the one that an arm of ``sparse_training`` has learnt. Its tokens are kept, so that a fusion
+The encoder is the one that a variant of ``sparse_training`` has learnt. Its tokens are kept, so that a fusion
 model costs little; every clip is seen in a few views (frames drawn anew, the picture shifted).
 """
 

@@ -164,7 +164,7 @@ def with_pattern(model: DualEncoder, pattern: Pattern) -> DualEncoder:
     return made.eval()
 
 
-def trained_harder(
+def trained_two_object_model(
     settings: TwoObjectSettings,
     data: TwoObjectData,
     seed: int,
@@ -190,7 +190,7 @@ def trained_harder(
         title = f"two objects {seed}"
         return train(model, batches, staged_loss, recipe(settings), folder, device=device, title=title)
 
-    code = code_hash(f"{__name__}:trained_harder").hash
+    code = code_hash(f"{__name__}:trained_two_object_model").hash
     return train_once(
         "two_objects", config, seed, device, workspace,
         code=code, steps=settings.steps, model=model, train=trained,

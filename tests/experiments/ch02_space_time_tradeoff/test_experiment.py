@@ -19,7 +19,7 @@ from svitt.experiments.ch02_space_time_tradeoff.experiment import (
     training_flops,
 )
 from svitt.experiments.ch02_space_time_tradeoff.settings import SCALES
-from svitt.experiments.shared.space_time_settings import Arm, Settings
+from svitt.experiments.shared.space_time_settings import Settings, Variant
 from svitt.experiments.shared.tiny_models import dual_encoder_config, world_data
 from svitt.records.workspace import Workspace
 from svitt.training.batches import one_stage
@@ -37,12 +37,12 @@ def test_the_rules_read_what_is_recorded(run: base.Recorded, out_dir: str) -> No
     assert_rules_read(run, out_dir, "tradeoff", "diminishing")
 
 
-def test_arms_and_widths_are_measured_alike(run: base.Recorded) -> None:
+def test_variants_and_widths_are_measured_alike(run: base.Recorded) -> None:
     extremes = {"frames", "resolution"}
-    for head, arms in {"": extremes | {"middle", "single_frame"}, "width32/": extremes}.items():
+    for head, variants in {"": extremes | {"middle", "single_frame"}, "width32/": extremes}.items():
         for measure in ("temporal", "spatial"):
             found = {name for name in run.outcomes if name.endswith(f"/{measure}/correct")}
-            assert {f"{head}{arm}/{measure}/correct" for arm in arms} <= found
+            assert {f"{head}{variant}/{measure}/correct" for variant in variants} <= found
             assert all(run.outcomes[name].shape == (20,) for name in found)
     assert "width32/middle/temporal/correct" not in run.outcomes
     for length in TINY.lengths:
@@ -53,12 +53,12 @@ def test_arms_and_widths_are_measured_alike(run: base.Recorded) -> None:
 
 
 @pytest.mark.parametrize("name", list(SCALES))
-def test_arms_cost_the_same(name: str) -> None:
+def test_variants_cost_the_same(name: str) -> None:
     settings = SCALES[name]
-    flops = {arm: training_flops(encoder(settings, a, settings.width), settings)
-             for arm, a in settings.arms().items()}  # fmt: skip
+    flops = {variant: training_flops(encoder(settings, a, settings.width), settings)
+             for variant, a in settings.variants().items()}  # fmt: skip
     assert flops["frames"] == flops["resolution"] == flops["middle"]
-    longest = max(arm.num_frames for arm in settings.arms().values())
+    longest = max(variant.num_frames for variant in settings.variants().values())
     assert longest <= settings.clip_frames and max(settings.lengths) <= settings.event_clip
 
 
@@ -82,11 +82,13 @@ def test_the_gpu_preset_trains_a_step(out_dir: str) -> None:
     preset = replace(
         SCALES["gpu"], num_train=4, num_test=2, steps=1, batch_size=2, warmup_steps=1, mixed_precision="no"
     )
-    workspace, arm = Workspace.open(out_dir), Arm(*preset.frames)
-    data = world_data(tradeoff_spec(preset, 0), workspace, arm.size)
-    config = dual_encoder_config(encoder(preset, arm, preset.width), data)
+    workspace, variant = Workspace.open(out_dir), Variant(*preset.frames)
+    data = world_data(tradeoff_spec(preset, 0), workspace, variant.size)
+    config = dual_encoder_config(encoder(preset, variant, preset.width), data)
     captions = data.world.split("train").captions(1.0)
-    batches = one_stage(data.clips("train"), captions, data.tokenizer, arm.num_frames, 2, 0, max_shift=None)
+    batches = one_stage(
+        data.clips("train"), captions, data.tokenizer, variant.num_frames, 2, 0, max_shift=None
+    )
     model = trained(
         "tradeoff_frames", config, batches, preset, {"gpu": True}, workspace, preset.learning_rate
     )

@@ -19,7 +19,7 @@ from svitt.experiments.ch04_node_sparsity import two_objects as node_sparsity_mo
 from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE
 from svitt.experiments.shared.two_object_world import (
     TwoObjectSettings,
-    trained_harder,
+    trained_two_object_model,
     two_object_data,
     video_config,
 )
@@ -56,15 +56,17 @@ def test_the_rules_read_what_is_recorded(run: base.Recorded, out_dir: str) -> No
     assert_rules_read(run, out_dir, "quadratic", "edge-inference", "edge-global")
 
 
-def test_arms_at_inference_and_trained(run: base.Recorded) -> None:
-    for arm in ("dense", "sparse", "local", "tube", "random", "cls_only", "full_no_cls", "full@0.5"):
-        draws = 2 if arm in ("sparse", "random", "full_no_cls", "full@0.5") else 1
+def test_variants_at_inference_and_trained(run: base.Recorded) -> None:
+    for variant in ("dense", "sparse", "local", "tube", "random", "cls_only", "full_no_cls", "full@0.5"):
+        draws = 2 if variant in ("sparse", "random", "full_no_cls", "full@0.5") else 1
         for what in MEASURED:
-            assert run.outcomes[f"{arm}/{what}"].shape[0] == draws, (arm, what)
-    for arm in TINY.trained:
-        assert run.outcomes[f"trained/{arm}/rank"].shape == (1, 20)
-        assert np.array_equal(run.outcomes[f"{arm}/correct"], run.outcomes[f"trained/{arm}/relation"][0])
-    # The dense arm is the same model both ways, so it scores alike.
+            assert run.outcomes[f"{variant}/{what}"].shape[0] == draws, (variant, what)
+    for variant in TINY.trained:
+        assert run.outcomes[f"trained/{variant}/rank"].shape == (1, 20)
+        assert np.array_equal(
+            run.outcomes[f"{variant}/correct"], run.outcomes[f"trained/{variant}/relation"][0]
+        )
+    # The dense variant is the same model both ways, so it scores alike.
     assert np.array_equal(run.outcomes["dense/rank"], run.outcomes["trained/dense/rank"])
     assert not np.array_equal(run.outcomes["sparse/rank"][0], run.outcomes["trained/full/rank"][0])
 
@@ -107,7 +109,7 @@ def test_tables_of_the_chapter(run: base.Recorded) -> None:
     assert set(ends.value) == {float(run.outcomes["dense/verb"].mean())}
     table = report.at_equal_density([run])
     assert len(table) == 11 and "same place, CLS unread" in table.index
-    assert list(report.trained_summary([run]).index) == [report.NAMES[arm] for arm in TINY.trained]
+    assert list(report.trained_summary([run]).index) == [report.NAMES[variant] for variant in TINY.trained]
 
 
 def test_two_runs_have_a_spread(run: base.Recorded) -> None:
@@ -144,7 +146,7 @@ def test_the_gpu_preset_trains_a_step(tmp_path: Path) -> None:
     workspace = Workspace.open(str(tmp_path))
     data = two_object_data(preset, 0, workspace)
     pattern = edge_sparsity.patterns(replace(SCALES["gpu"], model=preset), 0)["full"]
-    model = trained_harder(preset, data, 0, "cpu", workspace, pattern)
+    model = trained_two_object_model(preset, data, 0, "cpu", workspace, pattern)
     assert video_config(preset).grid == (8, 8, 8) and model.config.video.width == 256
 
 

@@ -1,4 +1,4 @@
-"""Chapter 4's experiment: its clips, its arms, and that it takes chapter 1's model as it is."""
+"""Chapter 4's experiment: its clips, its variants, and that it takes chapter 1's model as it is."""
 
 import dataclasses
 import math
@@ -30,7 +30,7 @@ from svitt.experiments.ch04_node_sparsity.clips import (
     top_tokens,
     twin_clips,
 )
-from svitt.experiments.ch04_node_sparsity.experiment import SCALES, SELECTIONS, Settings, arm_name
+from svitt.experiments.ch04_node_sparsity.experiment import SCALES, SELECTIONS, Settings, variant_name
 from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, encode, pruned, tokens_left
 from svitt.experiments.shared.tiny_models import tiny_video_config
 from svitt.layers.token_pruning import NodeSparsity
@@ -177,7 +177,7 @@ def test_random_tokens_follow_the_seed_not_the_batch() -> None:
     assert not np.array_equal(split[0], split[2])  # batches do not repeat the draw
 
 
-def test_the_oracle_keeps_what_its_scores_say() -> None:
+def test_a_given_selection_keeps_what_its_scores_say() -> None:
     scores = np.random.default_rng(2).random((5, 64)).astype(np.float32)
     model = pruned(tiny_model(), NodeSparsity(0.3, (0, 1), "given"))
     kept = encode(model, CLIPS, "cpu", scores=scores, batch_size=2).kept
@@ -225,7 +225,7 @@ def test_selections_keep_different_tokens(run: base.Recorded) -> None:
     assert run.outcomes["random/rank"].shape == (2, 20) and run.outcomes["cls@0.2/rank"].shape == (1, 20)
 
 
-def test_the_oracle_finds_the_object_and_random_tokens_the_clips_share(run: base.Recorded) -> None:
+def test_who_knows_the_object_keeps_it_and_random_tokens_the_clips_share(run: base.Recorded) -> None:
     values = run.record.values
     assert values["oracle/named_share"] > 3 * values["clip/named_share"]
     assert abs(values["random/named_share"] - values["clip/named_share"]) < 0.01
@@ -280,7 +280,7 @@ def test_every_scale_is_sound() -> None:
         assert max(settings.prune_layers) < settings.model.depth - 1, name  # a layer works on what is left
         assert settings.model is frame_shuffle.SCALES[name]  # so that the trained models are shared
     assert SCALES["cpu"].seeds == (0, 1, 2, 3, 4)
-    assert arm_name("cls", RULE_RATE) == "cls" and arm_name("cls", 0.3) == "cls@0.3"
+    assert variant_name("cls", RULE_RATE) == "cls" and variant_name("cls", 0.3) == "cls@0.3"
 
 
 def test_the_gpu_preset_prunes_what_its_model_sees() -> None:

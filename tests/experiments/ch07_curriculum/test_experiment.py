@@ -41,14 +41,14 @@ def test_every_cell_is_measured(found: base.Recorded) -> None:
     assert (np.diff(o["expansion/stages"][:, 1] / (4 * o["expansion/stages"][:, 0])) < 0).all()
     assert (o["sparse/longest/correct"] == o["direct/correct"][1, 1]).all()
     assert (o["dense/shortest/correct"] == o["short/correct"][1]).all()
-    for arm in ("lengthen", "sparsify", "sparse/middle", "dense/middle"):
-        assert o[f"{arm}/correct"].shape == (10,) and o[f"{arm}/cpu_seconds"] > 0
+    for variant in ("lengthen", "sparsify", "sparse/middle", "dense/middle"):
+        assert o[f"{variant}/correct"].shape == (10,) and o[f"{variant}/cpu_seconds"] > 0
     assert (o["direct/cpu_seconds"] > 0).all()
     assert float(o["chance"]) == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu"])
-def test_all_arms_cost_the_same(name: str) -> None:
+def test_all_variants_cost_the_same(name: str) -> None:
     s = SCALES[name]
     first = s.base()
     for budget in range(len(s.budgets)):
@@ -102,7 +102,7 @@ def test_tuning_looks_at_validation_clips_alone(out_dir: str) -> None:
         (1000,), replace(TINY, events=replace(TINY.events, num_test=12)), (3e-3,)
     )
     found = measured(curriculum_tuning, tiny, out_dir, 1000)
-    trials = {arm: len(tiny.trials(arm)) for arm in curriculum_tuning.ARMS}
+    trials = {variant: len(tiny.trials(variant)) for variant in curriculum_tuning.VARIANTS}
     assert trials == {"direct": 1, "dense_direct": 1, "expansion": 4}
     right = [array for name, array in found.outcomes.items() if name.endswith("/correct")]
     assert len(right) == 6 and all(

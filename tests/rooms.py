@@ -9,7 +9,7 @@ from tests.test_imports import MODULES, TOP, dotted, imports, room
 
 # From the bottom of the house to its top.
 FLOORS = (
-    ("errors", "config"),
+    ("errors", "config", "atomic"),
     ("layers", "data", "evaluation", "viz", "records"),
     ("losses", "models", "ledger"),
     ("integrations", "profiling", "training", "batch"),

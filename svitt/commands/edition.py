@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from svitt.atomic import replacing
 from svitt.errors import ConfigError
 
 MARKER = ".svitt-stage"
@@ -110,6 +111,5 @@ def clean_notebook(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def replace_notebook(path: Path, notebook: nbformat.NotebookNode) -> None:
     """Writes a notebook whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    nbformat.write(notebook, part)
-    part.replace(path)
+    with replacing(path) as part:
+        nbformat.write(notebook, part)

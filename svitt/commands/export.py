@@ -10,7 +10,7 @@ import torch
 from svitt.config import require
 from svitt.experiments.base import settings_of
 from svitt.experiments.ch03_edge_sparsity import experiment as edge_sparsity
-from svitt.experiments.shared.two_object_world import trained_harder, two_object_data
+from svitt.experiments.shared.two_object_world import trained_two_object_model, two_object_data
 from svitt.models.checkpoints.io import save_model
 from svitt.records.code_hash import code_hash
 from svitt.records.workspace import Workspace
@@ -33,7 +33,7 @@ def call(args: argparse.Namespace) -> int:
     settings = settings_of(edge_sparsity, args.scale).model
     workspace = Workspace.open(args.out_dir)
     data = two_object_data(settings, args.seed, workspace)
-    model = trained_harder(settings, data, args.seed, args.device, workspace)
+    model = trained_two_object_model(settings, data, args.seed, args.device, workspace)
     card = {
         "what": "dual encoder of chapter 3, dense, trained on clips of one and of two named objects",
         "command": f"svitt export --scale {args.scale} --seed {args.seed} --out DIR",

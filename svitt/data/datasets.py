@@ -14,10 +14,11 @@ import numpy.typing as npt
 from filelock import FileLock
 from tqdm.auto import tqdm
 
+from svitt.atomic import part_pattern, replacing, write_atomically
 from svitt.config import require
 from svitt.data.video.decode import read_clip
 from svitt.data.workers import serve
-from svitt.data.worlds.shapes.files import sha256_of, write_atomic
+from svitt.data.worlds.shapes.files import sha256_of
 from svitt.data.worlds.shapes.world import ClipRecord, Split, World
 from svitt.errors import AnnotationError
 
@@ -72,9 +73,10 @@ def open_cache(
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not (path.exists() and digest.exists()):
-                path.with_suffix(".part").unlink(missing_ok=True)
+                for part in folder.glob(part_pattern(path)):
+                    part.unlink(missing_ok=True)
                 _decode(records, shape, path, workers, progress)
-                write_atomic(digest, sha256_of(path).encode())
+                write_atomically(digest, sha256_of(path).encode())
     except OSError as error:
         raise AnnotationError(
             f"{folder}: cannot keep decoded clips here: {error.strerror or error} ({error.filename}); "
@@ -105,19 +107,18 @@ def downscale(frames: Clips, size: int) -> Clips:
 
 
 def _decode(records: Split, shape: tuple[int, ...], path: Path, workers: int, progress: bool) -> None:
-    part = path.with_suffix(".part")
-    array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
     paths = [record.path for record in records]
     tasks = [(paths[i : i + _CHUNK], shape[1:]) for i in range(0, len(paths), _CHUNK)]
-    done = 0
-    with tqdm(total=len(paths), desc=f"decoding {records.name}", unit="clip", disable=not progress) as bar:
-        for clips in _map(tasks, workers):
-            array[done : done + len(clips)] = clips
-            done += len(clips)
-            bar.update(len(clips))
-    array.flush()
-    del array  # closes the file: an open one cannot be renamed everywhere
-    part.replace(path)
+    title, done = f"decoding {records.name}", 0
+    with replacing(path) as part:
+        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+        with tqdm(total=len(paths), desc=title, unit="clip", disable=not progress) as bar:
+            for clips in _map(tasks, workers):
+                array[done : done + len(clips)] = clips
+                done += len(clips)
+                bar.update(len(clips))
+        array.flush()
+        del array  # closes the file: an open one cannot be renamed everywhere
 
 
 def _map(tasks: list[tuple[list[Path], tuple[int, ...]]], workers: int) -> Iterator[Clips]:

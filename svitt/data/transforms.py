@@ -18,6 +18,7 @@ from svitt.data.text import mirror_words
 from svitt.data.video.sampling import sample_indices
 
 Clips = npt.NDArray[np.uint8]
+MAX_SHIFT = 4  # pixels, of clips of 32 pixels a side: an eighth
 
 
 def sample_frames(clips: Clips, num_frames: int, generator: np.random.Generator | None = None) -> Clips:
@@ -35,15 +36,17 @@ def sample_frames(clips: Clips, num_frames: int, generator: np.random.Generator 
 def shift_clips(clips: Clips, max_shift: int, generator: np.random.Generator) -> Clips:
     """Moves each clip by up to ``max_shift`` pixels either way, all its frames alike; the border repeats.
 
-    (B, T, H, W, C) -> the same shape.
+    (B, T, H, W, C) -> the same shape. Errors: ConfigError for a negative ``max_shift``.
     """
     batch, _, height, width, _ = clips.shape
     require(max_shift >= 0, "max_shift", max_shift, "integers from 0")
-    down, right = generator.integers(-max_shift, max_shift, (2, batch, 1), endpoint=True)
-    rows = (np.arange(height) - down).clip(0, height - 1)
-    columns = (np.arange(width) - right).clip(0, width - 1)
-    shifted = np.take_along_axis(clips, rows[:, None, :, None, None], axis=2)
-    return np.take_along_axis(shifted, columns[:, None, None, :, None], axis=3)
+    down, right = generator.integers(-max_shift, max_shift, (2, batch), endpoint=True)
+    padded = np.pad(clips, ((0, 0), (0, 0), (max_shift,) * 2, (max_shift,) * 2, (0, 0)), mode="edge")
+    shifted = np.empty_like(clips)
+    # Clip by clip: slices of a padded copy are faster than one gather over the whole batch.
+    for i, (y, x) in enumerate(zip(max_shift - down, max_shift - right, strict=True)):
+        shifted[i] = padded[i, :, y : y + height, x : x + width]
+    return shifted
 
 
 def flip_clips(
@@ -71,7 +74,7 @@ def augment(
     captions: Sequence[str],
     num_frames: int,
     generator: np.random.Generator,
-    max_shift: int = 4,
+    max_shift: int = MAX_SHIFT,
     flip_probability: float = 0.5,
 ) -> tuple[torch.Tensor, list[str]]:
     """The training transform of cached clips: jittered frames, shift, mirror, normalise.

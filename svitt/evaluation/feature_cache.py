@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from svitt.atomic import write_atomically
 from svitt.errors import CheckpointError
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -78,7 +78,5 @@ class FeatureCache:
         content = io.BytesIO()
         np.savez(content, **made)  # type: ignore[arg-type]
         self.folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        part.write_bytes(content.getvalue())
-        part.replace(path)
+        write_atomically(path, content.getvalue())
         return made

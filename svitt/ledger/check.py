@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from svitt.atomic import write_atomically
 from svitt.errors import ConfigError, RecordError
 from svitt.ledger.claims import Claim
 from svitt.ledger.digests import claim_digests, file_digests
@@ -15,7 +16,7 @@ from svitt.ledger.instruments import instrument_problems
 from svitt.ledger.judgement import Judgement
 from svitt.ledger.present import Present
 from svitt.ledger.verdicts import Row, ledger
-from svitt.records.arrays import outcomes_path, strict_json, write_atomically
+from svitt.records.arrays import outcomes_path, strict_json
 from svitt.records.attempts import read_attempts
 from svitt.records.code_hash import Code, changes, code_hash
 from svitt.records.code_list import code_path, read_code

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from svitt.atomic import write_atomically
 from svitt.errors import RecordError
 from svitt.ledger.check import record_files
 from svitt.ledger.claims import Claim, rule_hashes
 from svitt.records.archive import unpack
-from svitt.records.arrays import outcomes_path, write_atomically
+from svitt.records.arrays import outcomes_path
 from svitt.records.attempts import append, read_attempts
 from svitt.records.code_hash import changes, code_hash
 from svitt.records.code_list import code_path, read_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from transformers.models.bert.modeling_bert import BertOnlyMLMHead
 
 from svitt.errors import ConfigError
+from svitt.models.checkpoints.folder import Kind, read_model, write_model
 from svitt.models.heads import AnswerDecoder, MatchingHead
 from svitt.models.multimodal_encoder import Fused, MultimodalEncoder, bert_config, init_bert_weights
 from svitt.models.svitt_config import CrossModalPruning, SViTTConfig
@@ -120,17 +122,20 @@ class SViTT(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Writes ``config.json`` and ``model.safetensors``; see ``checkpoints.io.save_model``."""
-        from svitt.models.checkpoints.io import save_model
-
-        return save_model(self, Path(folder))
+        return write_model(self, KIND, Path(folder))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str = "cpu") -> SViTT:
         """Reads what ``save_pretrained`` wrote. Errors: CheckpointError, also for a model of another kind."""
-        from svitt.errors import CheckpointError
-        from svitt.models.checkpoints.io import load_model
+        return read_model(Path(folder), [replace(KIND, model=cls)], device).model
 
-        model = load_model(Path(folder), device).model
-        if not isinstance(model, cls):
-            raise CheckpointError(f"{folder}: holds a {type(model).__name__}, expected a {cls.__name__}")
-        return model
+
+KIND = Kind(
+    "svitt",
+    SViTT,
+    SViTTConfig,
+    tied={
+        "mlm_head.predictions.decoder.weight": "multimodal_encoder.embeddings.word_embeddings.weight",
+        "mlm_head.predictions.decoder.bias": "mlm_head.predictions.bias",
+    },
+)

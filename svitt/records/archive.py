@@ -8,8 +8,8 @@ import tarfile
 import zlib
 from pathlib import Path
 
+from svitt.atomic import write_atomically
 from svitt.errors import RecordError
-from svitt.records.arrays import write_atomically
 from svitt.records.provenance import git_state
 from svitt.records.revision import NAME, Revision, parse_revision
 

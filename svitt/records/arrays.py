@@ -10,9 +10,7 @@ import gzip
 import hashlib
 import json
 import math
-import os
 import re
-import tempfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,22 +70,6 @@ def encode(outcomes: Mapping[str, ArrayLike]) -> tuple[bytes, dict[str, Outcome]
         shapes[name] = Outcome(shape=list(array.shape), dtype=dtype)
         data[name] = {"shape": list(array.shape), "dtype": dtype, "values": _plain_list(array)}
     return canonical(data), shapes
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Atomic: a reader sees the old file or the new one, never a part."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def compress(encoded: bytes) -> bytes:

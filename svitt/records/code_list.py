@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from svitt.atomic import write_atomically
 from svitt.errors import RecordError
-from svitt.records.arrays import strict_json, write_atomically
+from svitt.records.arrays import strict_json
 from svitt.records.code_hash import Code, Definition, combined
 
 

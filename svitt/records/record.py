@@ -17,6 +17,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
+from svitt.atomic import write_atomically
 from svitt.errors import RecordError
 from svitt.records.arrays import (
     Array,
@@ -27,7 +28,6 @@ from svitt.records.arrays import (
     encode,
     outcomes_path,
     strict_json,
-    write_atomically,
 )
 from svitt.records.code_hash import Code
 from svitt.records.model import SCHEMA_VERSION, Record, Replayed, Restamped

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from svitt.records.arrays import Array, write_atomically
+from svitt.atomic import write_atomically
+from svitt.records.arrays import Array
 from svitt.records.code_hash import Code
 from svitt.records.code_list import write_code
 from svitt.records.record import Record, Replayed, signed

@@ -21,6 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from svitt.atomic import write_atomically
 from svitt.errors import ConfigError, RecordError
 from svitt.records.code_hash import code_hash
 from svitt.records.provenance import computing_threads
@@ -51,13 +52,8 @@ def plain_data(value: Any, where: str = "config") -> Any:
 
 def write_json(path: Path, data: Any) -> None:
     """Writes ``path`` whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(data, file, indent=2, sort_keys=True, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    text = json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    write_atomically(path, text.encode())
 
 
 def _read_json(path: Path) -> dict[str, Any]:

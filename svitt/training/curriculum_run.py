@@ -10,6 +10,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from svitt.atomic import replacing, write_atomically
 from svitt.config import to_dict
 from svitt.errors import CheckpointError
 from svitt.models.video_encoder import VideoEncoderConfig
@@ -63,9 +64,8 @@ def train_stages(
             name = f"{title} {number + 1}/{len(curriculum.stages)}, {stage.num_frames} frames"
             batches = batches_of(number, stage)
             train(model, batches, loss_of, settings, place, device=device, progress=progress, title=name)
-            part = place / f".{WEIGHTS}.part"
-            save_file(model.state_dict(), part)
-            part.replace(place / WEIGHTS)
+            with replacing(place / WEIGHTS) as part:
+                save_file(model.state_dict(), part)
         state = {name: value.cpu() for name, value in model.state_dict().items()}
     assert model is not None
     return model.to(device).eval()
@@ -86,6 +86,4 @@ def _claim(place: Path, number: int, description: dict[str, Any]) -> None:
             )
         return
     place.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-    part.replace(file)
+    write_atomically(file, (json.dumps(whole, indent=1) + "\n").encode())

@@ -47,7 +47,15 @@ def test_a_clip_that_cannot_be_decoded_leaves_no_cache(folder: Path, tmp_path: P
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(VideoDecodeError, match=r"test/00001.mp4: truncated"):
         open_cache(world, "test", folder=tmp_path, workers=1, progress=False)
-    assert not list(tmp_path.glob("*.npy"))
+    assert not list(tmp_path.glob("*.npy")) and not list(tmp_path.glob("*.part"))
+
+
+def test_what_a_killed_process_left_is_removed(made: World, tmp_path: Path) -> None:
+    path = open_cache(made, "test", 16, folder=tmp_path / "first", progress=False).path
+    left = tmp_path / f".{path.name}.12-34.part"
+    left.write_bytes(b"half")
+    assert open_cache(made, "test", 16, folder=tmp_path, progress=False).path == tmp_path / path.name
+    assert not left.exists()
 
 
 def test_downscale_rounds_means() -> None:

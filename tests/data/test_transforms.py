@@ -58,6 +58,23 @@ def test_shift_moves_all_frames_alike_and_repeats_the_border() -> None:
     assert ends == {0, 1, 2}
 
 
+def shift_by_gathering(clips: np.ndarray, max_shift: int, generator: np.random.Generator) -> np.ndarray:
+    """The same by one gather over rows and one over columns: the slow reference."""
+    batch, _, height, width, _ = clips.shape
+    down, right = generator.integers(-max_shift, max_shift, (2, batch, 1), endpoint=True)
+    rows = (np.arange(height) - down).clip(0, height - 1)
+    columns = (np.arange(width) - right).clip(0, width - 1)
+    shifted = np.take_along_axis(clips, rows[:, None, :, None, None], axis=2)
+    return np.take_along_axis(shifted, columns[:, None, None, :, None], axis=3)
+
+
+@pytest.mark.parametrize("shift", [0, 1, 4])
+def test_shift_is_the_slow_reference(shift: int) -> None:
+    clips = rng(0).integers(0, 255, (6, 3, 10, 12, 3), dtype=np.uint8)
+    expected = shift_by_gathering(clips, shift, rng(shift))
+    assert np.array_equal(shift_clips(clips, shift, rng(shift)), expected)
+
+
 def _first_offsets(batch: int) -> np.ndarray:
     """Shift of every clip of a batch by up to 2, read off a clip whose pixels tell their place."""
     side = 7

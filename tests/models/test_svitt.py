@@ -174,6 +174,14 @@ def test_saved_and_loaded_it_is_the_same(model: SViTT, tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["config.json", "model.safetensors"]
 
 
+def test_a_subclass_is_loaded_as_such(model: SViTT, tmp_path: Path) -> None:
+    class Other(SViTT):
+        pass
+
+    again = Other.from_pretrained(model.save_pretrained(tmp_path / "m"))
+    assert type(again) is Other and torch.equal(again.temperature, model.temperature)
+
+
 def test_a_dual_encoder_with_its_tokenizer_and_card(tmp_path: Path) -> None:
     config = DualEncoderConfig(replace(VIDEO, pooling="cls"), TextConfig(20, 16, 1, 2), embed_dim=8)
     made = DualEncoder(config, 1).eval()
@@ -182,7 +190,7 @@ def test_a_dual_encoder_with_its_tokenizer_and_card(tmp_path: Path) -> None:
     assert isinstance(saved.model, DualEncoder) and saved.card == {"frames": 4} and not saved.model.training
     assert torch.equal(saved.model.encode_video(clips()), made.encode_video(clips()))
     assert saved.tokenizer is not None and saved.tokenizer.token_to_id("ring") == 5
-    with pytest.raises(CheckpointError, match="DualEncoder"):
+    with pytest.raises(CheckpointError, match="'dual_encoder'; known: svitt"):
         SViTT.from_pretrained(tmp_path / "d")
     with pytest.raises(ConfigError, match="Linear"):
         save_model(torch.nn.Linear(1, 1), tmp_path / "x")  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -13,7 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from svitt.errors import ConfigError
 from svitt.layers.edges import EdgeSparsity, full_edges
 from svitt.layers.token_pruning import NodeSparsity
-from svitt.profiling.benchmark import threads
 from svitt.profiling.cases import (
     BenchSettings,
     attention_inputs,
@@ -26,15 +24,11 @@ from svitt.profiling.cases import (
 )
 from svitt.profiling.cost import encoder_cost
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = BenchSettings(
     heads=2, head_dim=8, side=4, depth=3, edges=EdgeSparsity(1, 1, 8), nodes=NodeSparsity(0.5, (0, 1))
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with threads(1):
-        yield
 
 
 def gradients(step: object) -> list[Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +13,9 @@ from svitt.errors import ConfigError
 from svitt.layers.edges import EdgeSparsity, fixed_edges
 from svitt.layers.token_pruning import NodeSparsity
 from svitt.models.video_encoder import VideoEncoder, VideoEncoderConfig
-from svitt.profiling.benchmark import threads
 from svitt.profiling.cost import attention_cost, computed_keys, encoder_cost
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TINY = VideoEncoderConfig(
     image_size=16, patch_size=4, num_frames=4, width=16, depth=3, num_heads=2, position="absolute"
@@ -24,13 +24,6 @@ EDGES = EdgeSparsity(1, 1, 7)
 NODES = NodeSparsity(0.6, (0, 1))
 BASE = VideoEncoderConfig()
 PAPER_EDGES, PAPER_NODES = EdgeSparsity(), NodeSparsity()
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny products lose a hundredfold by sharing threads on a busy machine."""
-    with threads(1):
-        yield
 
 
 def counted(config: VideoEncoderConfig, frames: int, batch: int, training: bool) -> int:

@@ -141,11 +141,11 @@ TABLE: dict[str, tuple[Edit, int | str]] = {
     ),
     "swapped aliases": (
         replace(
-            "training/hard_negatives.py",
-            "import flip_clips, normalise, sample_frames",
-            "import flip_clips as sample_frames, normalise, sample_frames as flip_clips",
+            "experiments/ch06_retrieval_qa/fusion_tokens.py",
+            "normalise, sample_frames, shift_clips",
+            "normalise, sample_frames as shift_clips, shift_clips as sample_frames",
         ),
-        3,
+        1,
     ),
     "swapped vocabularies": (
         both(

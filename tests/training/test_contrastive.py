@@ -1,44 +1,36 @@
-"""The batch of a step is a function of (seed, step); equal captions are positives."""
+"""The loss with wrong captions."""
 
-import numpy as np
-import pytest
+from __future__ import annotations
+
 import torch
 
-from svitt.data.text import build_tokenizer
-from svitt.errors import ConfigError
-from svitt.training.contrastive import ContrastiveBatches
-
-CAPTIONS = ["a ring moves left", "a ring moves right", "a bar grows", "a bar grows"] * 3
-CLIPS = np.random.default_rng(0).integers(0, 256, (12, 8, 16, 16, 3), dtype=np.uint8)
-TOKENIZER = build_tokenizer({word for caption in CAPTIONS for word in caption.split()})
+from svitt.losses.contrastive import contrastive
+from svitt.training.contrastive import contrastive_with_negatives
 
 
-def batches(seed: int = 0, batch_size: int = 6) -> ContrastiveBatches:
-    return ContrastiveBatches(CLIPS, CAPTIONS, TOKENIZER, num_frames=4, batch_size=batch_size, seed=seed)
+def unit(*shape: int) -> torch.Tensor:
+    return torch.nn.functional.normalize(
+        torch.randn(*shape, generator=torch.Generator().manual_seed(1)), dim=-1
+    )
 
 
-def test_the_same_step_gives_the_same_batch() -> None:
-    one, again = batches()(3), batches()(3)
-    assert all(torch.equal(one[name], again[name]) for name in one)
-    assert not torch.equal(one["clips"], batches()(5)["clips"])
-    assert not torch.equal(one["clips"], batches(seed=1)(3)["clips"])
-    assert one["clips"].shape == (6, 4, 3, 16, 16) and one["ids"].shape == (6, 16)
+def test_without_negatives_the_loss_is_infonce() -> None:
+    video, text = unit(5, 4), unit(6, 4)[1:]
+    positives = torch.eye(5, dtype=torch.bool)
+    positives[0, 1] = positives[1, 0] = True
+    expected = contrastive(video, text, 7.0, positives)
+    assert torch.allclose(contrastive_with_negatives(video, text, 7.0, positives), expected)
 
 
-def test_an_epoch_sees_every_clip_once() -> None:
-    captions = [f"w{i}" for i in range(12)]
-    made = ContrastiveBatches(CLIPS, captions, build_tokenizer(captions), 4, batch_size=6, seed=0)
-    seen = torch.cat([made(step)["ids"][:, 1] for step in (0, 1)])
-    assert len(set(seen.tolist())) == 12
-
-
-def test_positives_are_the_equal_captions_as_flipped() -> None:
-    batch = batches(batch_size=12)(0)
-    same = (batch["ids"][:, None] == batch["ids"][None]).all(-1)
-    assert torch.equal(batch["positives"], same)
-    assert same.sum() > 12  # some captions do occur twice
-
-
-def test_a_batch_larger_than_the_split_is_refused() -> None:
-    with pytest.raises(ConfigError, match="batch_size = 13"):
-        batches(batch_size=13)
+def test_a_wrong_caption_raises_the_loss_the_more_it_fits() -> None:
+    video = torch.eye(3)
+    positives = torch.zeros(3, 4, dtype=torch.bool)
+    positives[:, :3] = torch.eye(3, dtype=torch.bool)
+    losses = []
+    for fit in (-1.0, 0.0, 1.0):
+        wrong = torch.tensor([[fit, 0.0, (1 - fit**2) ** 0.5]])
+        losses.append(
+            float(contrastive_with_negatives(video, torch.cat([torch.eye(3), wrong]), 5.0, positives))
+        )
+    assert losses[0] < losses[2]
+    assert float(contrastive_with_negatives(video, torch.eye(3), 5.0, positives[:, :3])) < losses[0]

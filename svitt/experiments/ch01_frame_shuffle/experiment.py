@@ -1,29 +1,28 @@
 """Chapter 1: do video-text models see time? Claim ``shuffle``.
 
-Four arms are trained alike and shown test clips with their frames in order, reversed, shuffled and
-frozen. Raw outcomes, per order: ``<arm>/<order>/rank`` (best rank of a right text in the clip's pool),
+Four variants are trained alike and shown test clips with their frames in order, reversed, shuffled and
+frozen. Raw outcomes, per order: ``<variant>/<order>/rank`` (best rank of a right text in the clip's pool),
 ``.../verb`` and ``.../flip`` (choices, 1 is right); arrays are (draws, clips).
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from svitt.evaluation.frame_order import probe
 from svitt.experiments.base import Measurement
 from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.one_object_model import (
-    ARMS,
     SCALES,
+    VARIANTS,
     Settings,
     probe_texts,
-    trained_arm,
+    trained_variant,
     world_spec,
 )
+from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.tiny_models import (
     embed_clips,
     world_data,
@@ -37,31 +36,28 @@ TIMED: tuple[str, ...] = ()
 
 
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:
-    """Trains the arms of one seed and probes them on the test split."""
+    """Trains the variants of one seed and probes them on the test split."""
     data = world_data(world_spec(settings, seed), workspace, settings.image_size)
     split, clips = data.world.split("test"), data.clips("test")
-    values: dict[str, float | int | str] = {}
-    outcomes: dict[str, npt.NDArray[Any]] = {}
-    for name, arm in ARMS.items():
-        model = trained_arm(name, settings, data, seed, device, workspace)
-        texts = probe_texts(model, data, split, arm.dial, settings.pool_size, device)
-        num_frames = arm.num_frames or settings.num_frames
+    found = Found()
+    for name, variant in VARIANTS.items():
+        model = trained_variant(name, settings, data, seed, device, workspace)
+        texts = probe_texts(model, data, split, variant.dial, settings.pool_size, device)
+        num_frames = variant.num_frames or settings.num_frames
         indices = shown_indices(len(clips), clips.shape[1], num_frames, seed)
         shown = clips[np.arange(len(clips))[:, None], indices]
         encode_video = partial(embed_clips, model, device=device)
-        found = probe(encode_video, shown, texts, seed=seed, draws=settings.draws)
-        for order, outcome in found.items():
-            outcomes[f"{name}/{order}/rank"] = outcome.rank.astype(np.int16)
-            values[f"{name}/{order}/R@1"] = float((outcome.rank <= 1).mean())
+        probed = probe(encode_video, shown, texts, seed=seed, draws=settings.draws)
+        for order, outcome in probed.items():
+            head = f"{name}/{order}"
+            found.keep(f"{head}/rank", outcome.rank.astype(np.int16))
             if name in ("mixed", "static"):
-                outcomes[f"{name}/{order}/similarity"] = outcome.similarity[0].round(4)
+                found.outcomes[f"{head}/similarity"] = outcome.similarity[0].round(4)
             if outcome.flip is not None and outcome.verb is not None:
-                outcomes[f"{name}/{order}/flip"] = outcome.flip.astype(np.int8)
-                outcomes[f"{name}/{order}/verb"] = outcome.verb.astype(np.int8)
-                values[f"{name}/{order}/flip"] = float(outcome.flip.mean())
-                values[f"{name}/{order}/verb"] = float(outcome.verb.mean())
+                found.keep(f"{head}/flip", outcome.flip.astype(np.int8))
+                found.keep(f"{head}/verb", outcome.verb.astype(np.int8))
             if name == "mixed" and outcome.verb_scores is not None:
-                outcomes[f"mixed/{order}/verb_scores"] = outcome.verb_scores[0].round(3)
-        values[f"{name}/distinct_texts_a_pool"] = float(texts.pool_of.sum(1).mean())
-    values["test_clips"] = len(split)
-    return Measurement(values, outcomes)
+                found.outcomes[f"{head}/verb_scores"] = outcome.verb_scores[0].round(3)
+        found.values[f"{name}/distinct_texts_a_pool"] = float(texts.pool_of.sum(1).mean())
+    found.values["test_clips"] = len(split)
+    return Measurement(found.values, found.outcomes)

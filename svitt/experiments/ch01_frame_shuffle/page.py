@@ -25,7 +25,7 @@ from svitt.experiments.shared.frame_sampling import (
     decoded_clip,
     shown_indices,
 )
-from svitt.experiments.shared.one_object_model import ARMS, Settings, world_spec
+from svitt.experiments.shared.one_object_model import VARIANTS, Settings, world_spec
 from svitt.experiments.shared.tiny_models import tiny_video_config
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
 from svitt.models.text_encoder import TextConfig
@@ -61,7 +61,9 @@ def flip_groups(table: pd.DataFrame) -> pd.DataFrame:
     """The flip choices worth showing side by side: every arm in order, the mixed one in every order."""
     rows = table[(table.measure == "flip") & ((table.order == "none") | (table.arm == "mixed"))]
     names = {("mixed", order): f"mixed,\n{order}" for order in ORDERS}
-    names |= {(arm, "none"): arm.replace("_", "\n", 1).replace("_", " ") for arm in ARMS if arm != "mixed"}
+    names |= {
+        (arm, "none"): arm.replace("_", "\n", 1).replace("_", " ") for arm in VARIANTS if arm != "mixed"
+    }
     group = [names[arm, order] for arm, order in zip(rows.arm, rows.order, strict=True)]
     shown = rows.assign(group=group)
     return shown.sort_values("group", key=lambda g: g.map(list(names.values()).index))
@@ -75,7 +77,7 @@ def summary(runs: Sequence[Recorded]) -> pd.DataFrame:
     if len(runs) > 1:
         text = text + " ± " + (100 * groups.std()).map("{:.1f}".format)
     shown = text.unstack("order")[list(ORDERS)]
-    return shown.loc[[arm for arm in ARMS if arm in shown.index.get_level_values(0)]]
+    return shown.loc[[arm for arm in VARIANTS if arm in shown.index.get_level_values(0)]]
 
 
 def explorer_clips(run: Recorded, first: int = 3, worst: int = 3) -> list[int]:

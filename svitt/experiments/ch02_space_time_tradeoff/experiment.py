@@ -2,10 +2,10 @@
 
 Raw outcomes of a seed:
 
-- The trade-off, one named object a clip, arms of equally many tokens: ``frames`` (many small frames),
-  ``resolution`` (few large ones), ``middle``, and ``single_frame``. ``<arm>/temporal/correct`` (N,), a clip's
-  caption against its time reversal; ``<arm>/spatial/correct`` (N,), the right shape among four;
-  ``<arm>/train_flops``. The two extremes also under ``width<W>/<arm>/...``, for other widths.
+- The trade-off, one named object a clip, variants of equally many tokens: ``frames`` (many small frames),
+  ``resolution`` (few large ones), ``middle``, and ``single_frame``. ``<variant>/temporal/correct`` (N,), a
+  clip's caption against its time reversal; ``<variant>/spatial/correct`` (N,), the right shape among four;
+  ``<variant>/train_flops``. The two extremes also under ``width<W>/<variant>/...``, for other widths.
 - Longer clips, half of them with brief events: ``frames/<T>/correct`` (N,), the right event among six of its
   kind, for T sampled frames; ``event_brief`` (N,), which clips had a brief one.
 """
@@ -28,10 +28,9 @@ from svitt.data.worlds.shapes.world import ClipRecord, WorldSpec
 from svitt.evaluation.metrics import choose
 from svitt.experiments.base import Measurement
 from svitt.experiments.ch02_space_time_tradeoff.settings import SCALES
-from svitt.experiments.shared.batches import Batches
 from svitt.experiments.shared.event_world import events_of, events_spec, right_events
 from svitt.experiments.shared.frame_sampling import shown_indices
-from svitt.experiments.shared.space_time_settings import Arm, Settings
+from svitt.experiments.shared.space_time_settings import Settings, Variant
 from svitt.experiments.shared.tiny_models import (
     dual_encoder_config,
     embed_clips,
@@ -45,6 +44,7 @@ from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.profiling.cost import encoder_cost
 from svitt.records.code_hash import code_hash
 from svitt.records.workspace import Workspace
+from svitt.training.batches import Batches, one_stage
 from svitt.training.contrastive import contrastive_loss
 from svitt.training.trainer import TrainConfig, train
 
@@ -94,10 +94,14 @@ def tradeoff_spec(settings: Settings, seed: int) -> WorldSpec:
     return WorldSpec(seed, settings.num_train, half, settings.num_test, 0, num_frames=settings.clip_frames)
 
 
-def encoder(settings: Settings, arm: Arm, width: int) -> VideoEncoderConfig:
-    """The video encoder of an arm; patches have the same side in all."""
+def encoder(settings: Settings, variant: Variant, width: int) -> VideoEncoderConfig:
+    """The video encoder of a variant; patches have the same side in all."""
     return tiny_video_config(
-        arm.num_frames, image_size=arm.size, width=width, depth=settings.depth, num_heads=max(1, width // 32)
+        variant.num_frames,
+        image_size=variant.size,
+        width=width,
+        depth=settings.depth,
+        num_heads=max(1, width // 32),
     )
 
 
@@ -107,13 +111,13 @@ def training_flops(config: VideoEncoderConfig, settings: Settings) -> float:
 
 
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:
-    """Trains and scores the arms of the trade-off and the lengths of the clips with events."""
+    """Trains and scores the variants of the trade-off and the lengths of the clips with events."""
     outcomes: Arrays = {}
     values: dict[str, float | int | str] = {}
     for width in (settings.width, *settings.other_widths):
         head = "" if width == settings.width else f"width{width}/"
-        for name, arm in settings.arms(width).items():
-            for what, array in _tradeoff(settings, arm, width, seed, device, workspace).items():
+        for name, variant in settings.variants(width).items():
+            for what, array in _tradeoff(settings, variant, width, seed, device, workspace).items():
                 outcomes[f"{head}{name}/{what}"] = array
                 values[f"{head}{name}/{what}"] = float(array.mean())
     for what, array in _longer(settings, seed, device, workspace).items():
@@ -128,26 +132,27 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
 
 
 def _tradeoff(
-    settings: Settings, arm: Arm, width: int, seed: int, device: str, workspace: Workspace
+    settings: Settings, variant: Variant, width: int, seed: int, device: str, workspace: Workspace
 ) -> Arrays:
-    """One arm: temporal/correct, spatial/correct, train_flops. Arms of the same frames share their model."""
-    data = world_data(tradeoff_spec(settings, seed), workspace, arm.size)
-    video = encoder(settings, arm, width)
+    """temporal/correct, spatial/correct, train_flops. Variants of the same frames share their model."""
+    data = world_data(tradeoff_spec(settings, seed), workspace, variant.size)
+    video = encoder(settings, variant, width)
     captions = data.world.split("train").captions(1.0)
-    batches = Batches(
+    batches = one_stage(
         data.clips("train"),
         captions,
         data.tokenizer,
-        arm.num_frames,
+        variant.num_frames,
         settings.batch_size,
         seed,
         device=device,
+        max_shift=None,
     )
-    key = {"world": to_dict(data.world.spec), "size": arm.size}
+    key = {"world": to_dict(data.world.spec), "size": variant.size}
     rate = settings.learning_rate
     model = trained("tradeoff", dual_encoder_config(video, data), batches, settings, key, workspace, rate)
     split, clips = data.world.split("test"), data.clips("test")
-    numbers = shown_indices(len(clips), clips.shape[1], arm.num_frames, seed)
+    numbers = shown_indices(len(clips), clips.shape[1], variant.num_frames, seed)
     seen = embed_clips(model, clips[np.arange(len(clips))[:, None], numbers], device)
 
     def chosen(texts: Sequence[Sequence[str]], answers: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
@@ -181,9 +186,11 @@ def _longer(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     count = len(clips["test"])
     made: Arrays = {"event_brief": np.array([event.brief for event in events["test"]], dtype=np.int8)}
     for length in settings.lengths:
-        arm = Arm(length, settings.event_size)
-        video = encoder(settings, arm, settings.width)
-        batches = Batches(clips["train"], captions, words, length, settings.batch_size, seed, device=device)
+        variant = Variant(length, settings.event_size)
+        video = encoder(settings, variant, settings.width)
+        batches = one_stage(
+            clips["train"], captions, words, length, settings.batch_size, seed, device=device, max_shift=None
+        )
         config = dual_encoder_config(video, data)
         text = to_dict(config.text) | {"vocab_size": words.get_vocab_size()}
         config = DualEncoderConfig(video, type(config.text)(**text), embed_dim=video.width)

@@ -25,7 +25,7 @@ from svitt.experiments.ch02_space_time_tradeoff.experiment import (
 from svitt.experiments.ch02_space_time_tradeoff.settings import SCALES
 from svitt.experiments.shared.event_world import events_spec
 from svitt.experiments.shared.frame_sampling import decoded_clip, shown_indices
-from svitt.experiments.shared.space_time_settings import Arm, Settings
+from svitt.experiments.shared.space_time_settings import Settings, Variant
 from svitt.experiments.shared.table_text import interval, percent
 from svitt.models.video_encoder import VideoEncoder
 
@@ -57,7 +57,7 @@ def budgets(scale: str) -> pd.DataFrame:
     """A row an arm: its tokens, and the FLOPs of one clip's training step."""
     settings = SCALES[scale]
     rows = {}
-    for name, arm in settings.arms().items():
+    for name, arm in settings.variants().items():
         video = encoder(settings, arm, settings.width)
         tokens = int(np.prod(video.grid))
         flops = training_flops(video, settings) / settings.steps / settings.batch_size
@@ -72,7 +72,7 @@ def reversal_moves(frames: Frames, seed: int = 0) -> float:
     """How far the feature of a clip (T, S, S, 3) moves when it runs backwards, as a share of its norm, in an
     encoder of the chapter with random weights."""
     settings = SCALES["cpu"]
-    config = encoder(settings, Arm(len(frames), frames.shape[1]), settings.width)
+    config = encoder(settings, Variant(len(frames), frames.shape[1]), settings.width)
     model = VideoEncoder(config, torch.Generator().manual_seed(seed)).eval()
     with torch.no_grad():
         there, back = (model(normalise(shown[None])).pooled for shown in (frames, frames[::-1].copy()))
@@ -173,7 +173,7 @@ def arm_views(scale: str, seed: int, index: int) -> dict[str, ArmView]:
     spec = tradeoff_spec(settings, seed)
     made = {}
     for name, label in arm_names(settings).items():
-        arm = settings.arms()[name]
+        arm = settings.variants()[name]
         numbers = shown_indices(index + 1, spec.num_frames, arm.num_frames, seed)[index]
         frames, scene = decoded_clip(spec, "test", index, numbers)
         made[label] = ArmView(scene, downscale(frames, arm.size), [int(n) + 1 for n in numbers])

@@ -1,10 +1,10 @@
 """What one attention layer costs as the clip grows: FLOPs, seconds and bytes. Claim ``quadratic``.
 
-Three arms on the same inputs: ``dense`` writes its matrix of scores down, as the papers describe
+Three variants on the same inputs: ``dense`` writes its matrix of scores down, as the papers describe
 attention; ``fused`` is PyTorch's kernel that computes the same and never does; ``sparse`` follows the
 edges of the paper (CLS, 1 local and 3 random blocks of 56). Raw outcomes, one number a length:
-``tokens``, ``<arm>/attention_flops``, ``<arm>/attention_seconds`` (median), ``<arm>/attention_bytes``
-(at the peak, beside the inputs, in a fresh process).
+``tokens``, ``<variant>/attention_flops``, ``<variant>/attention_seconds`` (median) and
+``<variant>/attention_bytes`` (at the peak, beside the inputs, in a fresh process).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from svitt.profiling.benchmark import interleave, threads
 from svitt.profiling.cost import attention_cost
 from svitt.profiling.memory import peak_memory
 
-ARMS = ("dense", "fused", "sparse")
+VARIANTS = ("dense", "fused", "sparse")
 Step = Callable[[], object]
 
 
@@ -38,8 +38,8 @@ def inputs(settings: CostSettings, frames: int, seed: int, device: str) -> tuple
     return q, k, v
 
 
-def step(settings: CostSettings, arm: str, frames: int, seed: int, device: str) -> Step:
-    """One forward pass of an arm, with its inputs made."""
+def step(settings: CostSettings, variant: str, frames: int, seed: int, device: str) -> Step:
+    """One forward pass of a variant, with its inputs made."""
     q, k, v = inputs(settings, frames, seed, device)
     pattern = fixed_edges(settings.edges, 0, q.shape[2] - 1)
     functions: Mapping[str, Step] = {
@@ -47,34 +47,36 @@ def step(settings: CostSettings, arm: str, frames: int, seed: int, device: str) 
         "fused": lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v),
         "sparse": lambda: edge_attention(q, k, v, pattern)[0],
     }
-    return functions[arm]
+    return functions[variant]
 
 
-def fresh_step(settings: CostSettings, arm: str, frames: int, seed: int, device: str) -> Step:
+def fresh_step(settings: CostSettings, variant: str, frames: int, seed: int, device: str) -> Step:
     """``step`` for a process of its own, after a pass on one frame that loads the libraries."""
-    step(settings, arm, 1, seed, device)()
-    return step(settings, arm, frames, seed, device)
+    step(settings, variant, 1, seed, device)()
+    return step(settings, variant, frames, seed, device)
 
 
 def attention_costs(settings: CostSettings, seed: int, device: str) -> dict[str, npt.NDArray[Any]]:
     """All outcomes of one seed, which draws the inputs."""
     tokens = [frames * settings.side**2 for frames in settings.frames]
     width = settings.heads * settings.head_dim
-    found: dict[str, list[float]] = {f"{arm}/attention_{what}": [] for arm in ARMS for what in _WHAT}
+    found: dict[str, list[float]] = {
+        f"{variant}/attention_{what}": [] for variant in VARIANTS for what in _WHAT
+    }
     with threads(settings.num_threads):
         for frames, count in zip(tqdm(settings.frames, desc="attention", leave=False), tokens, strict=True):
-            steps = {arm: step(settings, arm, frames, seed, device) for arm in ARMS}
+            steps = {variant: step(settings, variant, frames, seed, device) for variant in VARIANTS}
             timings = interleave(steps, settings.repeats, 1, device, settings.clock)
-            for arm in ARMS:
-                edges = settings.edges if arm == "sparse" else None
+            for variant in VARIANTS:
+                edges = settings.edges if variant == "sparse" else None
                 memory = peak_memory(
                     fresh_step,
-                    settings, arm, frames, seed, device,
+                    settings, variant, frames, seed, device,
                     device=device, threads=settings.num_threads,
                 )  # fmt: skip
-                found[f"{arm}/attention_flops"].append(attention_cost(count, width, edges))
-                found[f"{arm}/attention_seconds"].append(timings[arm].median)
-                found[f"{arm}/attention_bytes"].append(max(1, memory.extra))
+                found[f"{variant}/attention_flops"].append(attention_cost(count, width, edges))
+                found[f"{variant}/attention_seconds"].append(timings[variant].median)
+                found[f"{variant}/attention_bytes"].append(max(1, memory.extra))
     return {"tokens": np.array([1 + n for n in tokens]), **{k: np.array(v) for k, v in found.items()}}
 
 

@@ -3,12 +3,12 @@
 Clips show two named objects (``two_object_world``). Raw outcomes:
 
 - what one layer costs, as ``edge_costs`` says;
-- at inference: the densely trained model of the seed, its edges taken away afterwards. ``<arm>/rank``,
-  ``/verb``, ``/flip``, ``/swap`` and ``/relation``, (draws, clips), for the arms ``dense``, ``sparse`` (the
-  paper's pattern at a quarter of the clip), ``cls_only`` and every other pattern under its own name;
-- trained: models that had their edges from the first step. ``<arm>/correct``, the choice between the two
-  relations, (clips,), and ``trained/<arm>/...`` as above; the arms are ``Settings.trained``;
-- ``<arm>/edge_density``, ``<arm>/mean_hops`` and ``<arm>/unreached``: of the pattern of one layer.
+- at inference: the densely trained model of the seed, its edges taken away afterwards. ``<variant>/rank``,
+  ``/verb``, ``/flip``, ``/swap`` and ``/relation``, (draws, clips), for the variants ``dense``, ``sparse``
+  (the paper's pattern at a quarter of the clip), ``cls_only`` and every other pattern under its own name;
+- trained: models that had their edges from the first step. ``<variant>/correct``, the choice between the
+  two relations, (clips,), and ``trained/<variant>/...`` as above; the variants are ``Settings.trained``;
+- ``<variant>/edge_density``, ``/mean_hops`` and ``/unreached``: of the pattern of one layer.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ import torch
 
 from svitt.data.transforms import normalise
 from svitt.experiments.base import Measurement
-from svitt.experiments.ch03_edge_sparsity.costs import ARMS as COST_ARMS
+from svitt.experiments.ch03_edge_sparsity.costs import VARIANTS as COST_VARIANTS
 from svitt.experiments.ch03_edge_sparsity.costs import attention_costs, exponent
 from svitt.experiments.shared.edge_patterns import (
     Pattern,
     density_sweep,
+    measures,
     named_patterns,
 )
 from svitt.experiments.shared.edge_settings import SCALES, Settings
@@ -42,7 +43,7 @@ from svitt.experiments.shared.two_object_scores import (
     score,
 )
 from svitt.experiments.shared.two_object_world import (
-    trained_harder,
+    trained_two_object_model,
     two_object_data,
     video_config,
     with_pattern,
@@ -90,13 +91,13 @@ def is_random(name: str) -> bool:
 
 
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:
-    """Measures costs, trains the arms of one seed, and takes the edges of the dense one away."""
+    """Measures costs, trains the variants of one seed, and takes the edges of the dense one away."""
     found = Found()
     found.outcomes |= attention_costs(settings.costs, seed, device)
-    for arm in COST_ARMS:
+    for variant in COST_VARIANTS:
         for what in ("flops", "seconds", "bytes"):
-            cost = found.outcomes[f"{arm}/attention_{what}"]
-            found.values[f"{arm}/{what}_exponent"] = exponent(found.outcomes["tokens"], cost)
+            cost = found.outcomes[f"{variant}/attention_{what}"]
+            found.values[f"{variant}/{what}_exponent"] = exponent(found.outcomes["tokens"], cost)
     data = two_object_data(settings.model, seed, workspace)
     split, whole = data.two.world.split("test"), data.two.clips("test")
     shown = shown_indices(len(whole), whole.shape[1], settings.model.num_frames, seed)
@@ -105,14 +106,14 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     bench = Bench(clips, texts, data.tokenizer, device)
     known = patterns(settings, seed)
     models = {
-        name: trained_harder(
+        name: trained_two_object_model(
             settings.model, data, seed, device, workspace, None if name == "dense" else known[name]
         )
         for name in settings.trained
     }
     for name, model in models.items():
         scored = bench.score(model, bench.embedded(model))
-        found.add(f"trained/{name}", [scored])
+        found.keep_draws(f"trained/{name}", [scored.arrays()])
         found.outcomes[f"{name}/correct"] = scored.arrays()["relation"]
     _at_inference(settings, seed, bench, models["dense"], known, found)
     found.values["kernel_difference"] = kernel_difference(models["dense"], known["full"], clips[:100], device)
@@ -138,11 +139,11 @@ def _at_inference(
         scored = []
         for draw in range(draws):
             drawn = pattern if draw == 0 else patterns(settings, 1000 * (draw + 1) + seed)[name]
-            scored.append(bench.score(with_pattern(dense, drawn), embedded))
-        found.add(label, scored)
-        found.describe(label, pattern, video.grid, video.depth)
-        if label != name:  # its density counts for the trained arm too
-            found.describe(name, pattern, video.grid, video.depth)
+            scored.append(bench.score(with_pattern(dense, drawn), embedded).arrays())
+        found.keep_draws(label, scored)
+        # The density of a pattern under another label counts for the trained variant too.
+        for each in dict.fromkeys((label, name)):
+            found.keep_all(each, measures(pattern, video.grid, video.depth))
 
 
 @torch.no_grad()

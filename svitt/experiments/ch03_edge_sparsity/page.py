@@ -16,7 +16,7 @@ from svitt.data.worlds.shapes.grammar import Scene
 from svitt.data.worlds.shapes.relations import relation, relation_caption
 from svitt.data.worlds.shapes.scene import clip_parameters
 from svitt.experiments.base import Recorded
-from svitt.experiments.ch03_edge_sparsity.costs import ARMS as COST_ARMS
+from svitt.experiments.ch03_edge_sparsity.costs import VARIANTS as COST_VARIANTS
 from svitt.experiments.ch03_edge_sparsity.costs import exponent
 from svitt.experiments.ch03_edge_sparsity.experiment import AT_INFERENCE, SCALES, Settings
 from svitt.experiments.shared.edge_patterns import Grid, layer_mask, named_patterns
@@ -56,7 +56,7 @@ def costs(runs: Sequence[Recorded]) -> pd.DataFrame:
     rows = [
         (run.record.seed, COST_NAMES[arm], title, int(tokens), float(cost))
         for run in runs
-        for arm in COST_ARMS
+        for arm in COST_VARIANTS
         for what, title in (("flops", "FLOPs"), ("seconds", "seconds"), ("bytes", "bytes"))
         for tokens, cost in zip(run.outcomes["tokens"], run.outcomes[f"{arm}/attention_{what}"], strict=True)
     ]

@@ -3,9 +3,10 @@
 Nothing is trained here. Chapter 1's model of the ``mixed`` captions gets token pruning after it was
 trained, by several selections and keep rates, and is tested on chapter 1's clips.
 
-An arm is ``dense``, ``<selection>`` at the keep rate of the rule (.5 at each pruning layer), or
-``<selection>@<rate>``. Raw outcomes: ``<arm>/rank``, ``/verb`` and ``/flip`` as in chapter 1, (draws, clips);
-``<what is kept>/named_share`` and the like, (clips,), shares of the kept patches' area that shows an object;
+A variant is ``dense``, ``<selection>`` at the keep rate of the rule (.5 at each pruning layer), or
+``<selection>@<rate>``; the selection ``oracle`` knows where the named object is. Raw outcomes:
+``<variant>/rank``, ``/verb`` and ``/flip`` as in chapter 1, (draws, clips); ``<what is kept>/named_share``
+and the like, (clips,), shares of the kept patches' area that shows an object;
 ``with_twin/...`` and ``clutter<n>/...`` on clips made for the purpose; ``explorer/...`` for the clips shown.
 """
 
@@ -29,14 +30,21 @@ from svitt.experiments.ch04_node_sparsity.clips import (
     token_coverage,
 )
 from svitt.experiments.ch04_node_sparsity.foreground import foreground, with_clutter, with_twins
-from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, Bench, Encoded, Found, tokens_left
+from svitt.experiments.ch04_node_sparsity.harness import (
+    RULE_RATE,
+    Bench,
+    Encoded,
+    keep_scored,
+    tokens_left,
+)
 from svitt.experiments.shared import frame_sampling, one_object_model
+from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.tiny_models import world_data
 from svitt.records.workspace import Workspace
 
 CHAPTER = "04_node_sparsity"
 TIMED: tuple[str, ...] = ()
-ARM = "mixed"  # of chapter 1
+VARIANT = "mixed"  # of chapter 1
 SELECTIONS: tuple[str, ...] = ("cls", "random", "lowest", "oracle")
 
 
@@ -72,7 +80,7 @@ SCALES: Mapping[str, Settings] = {
 }
 
 
-def arm_name(selection: str, keep_rate: float) -> str:
+def variant_name(selection: str, keep_rate: float) -> str:
     """``cls`` at the keep rate of the rule, ``cls@0.3`` at another."""
     return selection if keep_rate == RULE_RATE else f"{selection}@{keep_rate:g}"
 
@@ -81,14 +89,14 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     """Prunes the tokens of chapter 1's model of this seed, trained now if it is not there, and tests it."""
     shared = settings.model
     data = world_data(one_object_model.world_spec(shared, seed), workspace, shared.image_size)
-    model = one_object_model.trained_arm(ARM, shared, data, seed, device, workspace)
+    model = one_object_model.trained_variant(VARIANT, shared, data, seed, device, workspace)
     split, whole = data.world.split("test"), data.clips("test")
     shown = frame_sampling.shown_indices(len(whole), whole.shape[1], shared.num_frames, seed)
     clips = whole[np.arange(len(whole))[:, None], shown]
     masks = np.stack([record.truth().masks[frames] for record, frames in zip(split, shown, strict=True)])
 
     def texts(part: Split) -> ProbeTexts:
-        dial = one_object_model.ARMS[ARM].dial
+        dial = one_object_model.VARIANTS[VARIANT].dial
         return one_object_model.probe_texts(model, data, part, dial, shared.pool_size, device)
 
     bench, found = Bench(model, settings.prune_layers, settings.draws, seed, device), Found()
@@ -106,19 +114,19 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
 def _sweep(
     bench: Bench, settings: Settings, clips: Frames, masks: Frames, texts: ProbeTexts, found: Found
 ) -> dict[str, list[Encoded]]:
-    """Every selection at every keep rate; returns what was encoded, by arm."""
+    """Every selection at every keep rate; returns what was encoded, by variant."""
     coverage = token_coverage(masks, bench.grid, NAMED)
     encoded = {"dense": bench.run(None, 1.0, clips, coverage)}
-    scored = {"dense": found.score("dense", encoded["dense"], texts)}
+    scored = {"dense": keep_scored(found, "dense", encoded["dense"], texts)}
     for rate in settings.keep_rates:
         for selection in SELECTIONS:
-            name = arm_name(selection, rate)
+            name = variant_name(selection, rate)
             encoded[name] = bench.run(selection, rate, clips, coverage)
-            scored[name] = found.score(name, encoded[name], texts)
+            scored[name] = keep_scored(found, name, encoded[name], texts)
             shares = [share_on(e.kept[-1], coverage) for e in encoded[name]]
             found.values[f"{name}/named_share"] = float(np.mean(shares))
         left = tokens_left(coverage.shape[1], rate, len(settings.prune_layers))
-        found.values[arm_name("tokens_left", rate)] = left[-1]
+        found.values[variant_name("tokens_left", rate)] = left[-1]
         _overlaps(encoded, rate, found)
     _explorer(settings, texts, encoded, scored, found)
     return encoded
@@ -128,14 +136,14 @@ def _overlaps(encoded: Mapping[str, list[Encoded]], rate: float, found: Found) -
     """How many of the tokens left at the end two selections have in common."""
     for i, first in enumerate(SELECTIONS):
         for second in SELECTIONS[i + 1 :]:
-            one, other = encoded[arm_name(first, rate)], encoded[arm_name(second, rate)]
+            one, other = encoded[variant_name(first, rate)], encoded[variant_name(second, rate)]
             draws = range(max(len(one), len(other)))
             shared = [overlap(one[d % len(one)].kept[-1], other[d % len(other)].kept[-1]) for d in draws]
             name = f"overlap/{first}_{second}"
             if rate == RULE_RATE:
-                found.add(name, np.stack(shared))
+                found.keep(name, np.stack(shared), digits=4)
             else:
-                found.values[arm_name(name, rate)] = float(np.mean(shared))
+                found.values[variant_name(name, rate)] = float(np.mean(shared))
 
 
 def _explorer(

@@ -22,7 +22,15 @@ from svitt.experiments.ch04_node_sparsity.clips import (
     top_tokens,
     twin_clips,
 )
-from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, Bench, Found, encode, pruned, tokens_left
+from svitt.experiments.ch04_node_sparsity.harness import (
+    RULE_RATE,
+    Bench,
+    encode,
+    keep_scored,
+    pruned,
+    tokens_left,
+)
+from svitt.experiments.shared.result_collector import Found
 from svitt.models.dual_encoder import DualEncoder
 
 
@@ -52,7 +60,7 @@ def foreground(bench: Bench, clips: Frames, masks: Frames, kept: Ints, lowest: I
     for what, labels in {"named": (NAMED, NAMED), "distractor": (NAMED + 1, 255)}.items():
         coverage = token_coverage(masks, bench.grid, *labels)
         for name, tokens in selected.items():
-            found.add(f"{name}/{what}_share", share_on(tokens, coverage))
+            found.keep(f"{name}/{what}_share", share_on(tokens, coverage), digits=4)
 
 
 def with_twins(
@@ -67,12 +75,12 @@ def with_twins(
     whole = all_tokens(len(made), covered["named"].shape[1])
     for name, tokens in {"kept": kept, "clip": whole}.items():
         for what, coverage in covered.items():
-            found.add(f"with_twin/{name}/{what}_share", share_on(tokens, coverage))
+            found.keep(f"with_twin/{name}/{what}_share", share_on(tokens, coverage), digits=4)
     # Whether the model still understands clips of a kind that it never saw in training.
     assert texts.verbs is not None and texts.verb is not None
     embeddings = bench.run(None, 1.0, made.frames, covered["named"])[0].embeddings
     scores = np.einsum("nd,nvd->nv", embeddings, texts.verbs[numbers])
-    found.add("with_twin/dense/verb", choose(scores, texts.verb[numbers]).astype(np.int8))
+    found.keep("with_twin/dense/verb", choose(scores, texts.verb[numbers]).astype(np.int8))
 
 
 def with_clutter(
@@ -95,7 +103,7 @@ def with_clutter(
     for selection in (None, *selections):
         name = f"clutter{clutter}/{selection or 'dense'}"
         encoded = bench.run(selection, RULE_RATE, made.frames, named)
-        found.score(name, encoded, texts)
+        keep_scored(found, name, encoded, texts)
         if selection is not None:
             shares = [share_on(e.kept[-1], named) for e in encoded]
             found.values[f"{name}/named_share"] = float(np.mean(shares))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from svitt.data.transforms import normalise
 from svitt.evaluation.frame_order import ProbeOutcome, ProbeTexts, score_order
 from svitt.experiments.ch04_node_sparsity.clips import Floats, Frames, Grid, perfect_scores
+from svitt.experiments.shared.result_collector import Found
 from svitt.layers.token_pruning import NodeSparsity, num_kept
 from svitt.models.dual_encoder import DualEncoder
 
@@ -56,7 +56,7 @@ def encode(
 ) -> Encoded:
     """Embeds clips (N, T, H, W, C) and says which tokens were kept.
 
-    seed: of a random selection. scores: (N, T*h*w), of an oracle selection, by which it ranks the tokens.
+    seed: of a random selection. scores: (N, T*h*w), by which a given selection ranks the tokens.
     """
     generator = None
     if seed is not None:
@@ -102,7 +102,7 @@ class Bench:
     def run(self, selection: str | None, keep_rate: float, clips: Frames, coverage: Floats) -> list[Encoded]:
         """``clips`` (N, T, H, W, 3) encoded once, or once a draw where tokens are random; None is dense.
 
-        coverage: (N, T*h*w) of the named object, for the oracle.
+        coverage: (N, T*h*w) of the named object, for the selection ``oracle``, which knows it.
         """
         if selection is None:
             return [encode(self.model, clips, self.device)]
@@ -114,23 +114,10 @@ class Bench:
         return [encode(model, clips, self.device, scores=scores)]
 
 
-@dataclass
-class Found:
-    """What one seed found so far: summary numbers and raw arrays, by name."""
-
-    values: dict[str, float | int | str] = field(default_factory=dict)
-    outcomes: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
-
-    def add(self, name: str, array: npt.NDArray[Any]) -> None:
-        """Keeps an array, shares to four decimals, and its mean."""
-        self.outcomes[name] = array.round(4) if array.dtype.kind == "f" else array
-        self.values[name] = float(array.mean())
-
-    def score(self, name: str, encoded: Sequence[Encoded], texts: ProbeTexts) -> ProbeOutcome:
-        """Keeps rank, verb and flip choice of every draw, (draws, N); returns the first draw's outcome."""
-        scored = [score_order(e.embeddings, texts) for e in encoded]
-        rank = np.concatenate([s.rank for s in scored]).astype(np.int16)
-        self.outcomes[f"{name}/rank"], self.values[f"{name}/R@1"] = rank, float((rank <= 1).mean())
-        for kind in ("verb", "flip"):
-            self.add(f"{name}/{kind}", np.concatenate([getattr(s, kind) for s in scored]).astype(np.int8))
-        return scored[0]
+def keep_scored(found: Found, name: str, encoded: Sequence[Encoded], texts: ProbeTexts) -> ProbeOutcome:
+    """Keeps rank, verb and flip choice of every draw, (draws, N); returns the first draw's outcome."""
+    scored = [score_order(e.embeddings, texts) for e in encoded]
+    types = {"rank": np.int16, "verb": np.int8, "flip": np.int8}
+    for kind, dtype in types.items():
+        found.keep(f"{name}/{kind}", np.concatenate([getattr(s, kind) for s in scored]).astype(dtype))
+    return scored[0]

@@ -15,7 +15,7 @@ from svitt.data.datasets import downscale
 from svitt.data.worlds.shapes.grammar import VERBS, Scene
 from svitt.evaluation.metrics import recall_at
 from svitt.experiments.base import Recorded
-from svitt.experiments.ch04_node_sparsity.experiment import SELECTIONS, Settings, arm_name
+from svitt.experiments.ch04_node_sparsity.experiment import SELECTIONS, Settings, variant_name
 from svitt.experiments.ch04_node_sparsity.harness import tokens_left
 from svitt.experiments.shared.frame_sampling import decoded_clip, shown_indices
 from svitt.experiments.shared.one_object_model import world_spec
@@ -56,7 +56,7 @@ def tidy(runs: Sequence[Recorded]) -> pd.DataFrame:
     for run in runs:
         for selection in SELECTIONS:
             for rate in (1.0, *_settings(run).keep_rates):
-                arm = "dense" if rate == 1 else arm_name(selection, rate)
+                arm = "dense" if rate == 1 else variant_name(selection, rate)
                 for kind, measure in MEASURES.items():
                     array = run.outcomes[f"{arm}/{kind}"]
                     value = recall_at(array, 1) if kind == "rank" else float(array.mean())
@@ -85,7 +85,7 @@ def overlaps(runs: Sequence[Recorded]) -> pd.DataFrame:
     for run in runs:
         for rate in _settings(run).keep_rates:
             for other in SELECTIONS[1:]:
-                value = float(run.record.values[arm_name(f"overlap/cls_{other}", rate)])
+                value = float(run.record.values[variant_name(f"overlap/cls_{other}", rate)])
                 rows.append((rate, f"cls and {other}", value))
     table = pd.DataFrame(rows, columns=["keep rate", "pair", "value"])
     text = _mean_sd(table.groupby(["keep rate", "pair"], sort=False)["value"], len(runs))
@@ -190,7 +190,7 @@ def shown_tokens(
         patch = settings.model.image_size // _grid(settings)[1]
         for rate in rates:
             for selection in selections:
-                name = f"explorer/{arm_name(selection, rate)}"
+                name = f"explorer/{variant_name(selection, rate)}"
                 kept = {
                     f"after layer {layer}": run.outcomes[f"{name}/kept{stage}"][place]
                     for stage, layer in enumerate(settings.prune_layers)

@@ -10,7 +10,7 @@ from svitt.config import from_dict
 from svitt.data.datasets import downscale
 from svitt.evaluation.metrics import recall_at
 from svitt.experiments.base import Recorded
-from svitt.experiments.ch04_node_sparsity.experiment import SELECTIONS, arm_name
+from svitt.experiments.ch04_node_sparsity.experiment import SELECTIONS, variant_name
 from svitt.experiments.ch04_node_sparsity.page import ShownTokens
 from svitt.experiments.ch04_node_sparsity.two_objects import OBJECTS, Settings
 from svitt.experiments.shared.frame_sampling import decoded_clip, shown_indices
@@ -46,7 +46,7 @@ def tidy(runs: Sequence[Recorded]) -> pd.DataFrame:
         for run in runs
         for selection in SELECTIONS
         for rate in (1.0, *_settings(run).keep_rates)
-        for arm in ["dense" if rate == 1 else arm_name(selection, rate)]
+        for arm in ["dense" if rate == 1 else variant_name(selection, rate)]
         for kind, measure in MEASURES.items()
     ]
     return pd.DataFrame(rows, columns=["seed", "selection", "keep_rate", "measure", "value"])
@@ -114,7 +114,7 @@ def shown_tokens(
         frames = downscale(frames, model.image_size)
         for rate in rates:
             for selection in selections:
-                name = f"explorer/{arm_name(selection, rate)}"
+                name = f"explorer/{variant_name(selection, rate)}"
                 kept = {
                     f"after layer {layer}": run.outcomes[f"{name}/kept{stage}"][place]
                     for stage, layer in enumerate(settings.prune_layers)

@@ -2,7 +2,7 @@
 
 With one named object, the one coloured thing in the clip is what matters. With two, the caption needs
 both and what each of them does. The dense model is that of chapter 3, pruned at inference as in
-``node_sparsity``. Raw outcomes, an arm named as there: ``<arm>/rank``, ``/verb``, ``/flip``, ``/swap``,
+``experiment``. Raw outcomes, a variant named as there: ``<variant>/rank``, ``/verb``, ``/flip``, ``/swap``,
 ``/relation`` of ``two_object_scores``, (draws, clips); ``<what is kept>/<whose>_share``, (clips,), shares of
 the kept patches' area on the first and the second named object, both, and distractors; ``clutter<n>/...``;
 ``explorer/...`` for the clips shown.
@@ -29,14 +29,14 @@ from svitt.experiments.ch04_node_sparsity.clips import (
     token_coverage,
     top_tokens,
 )
-from svitt.experiments.ch04_node_sparsity.experiment import SELECTIONS, arm_name
+from svitt.experiments.ch04_node_sparsity.experiment import SELECTIONS, variant_name
 from svitt.experiments.ch04_node_sparsity.foreground import all_tokens
 from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, Bench, Encoded, tokens_left
 from svitt.experiments.shared import edge_settings
 from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.two_object_scores import EmbeddedTexts, TwoObjectTexts, embed, score
-from svitt.experiments.shared.two_object_world import trained_harder, two_object_data
+from svitt.experiments.shared.two_object_world import trained_two_object_model, two_object_data
 from svitt.records.workspace import Workspace
 
 CHAPTER = "04_node_sparsity_movers"
@@ -79,22 +79,21 @@ class Scored:
     found: Found
 
     def add(self, name: str, encoded: Sequence[Encoded]) -> None:
-        """Scores every draw of an arm."""
-        self.found.add(name, [score(e.embeddings, self.embedded) for e in encoded])
+        """Scores every draw of a variant."""
+        draws = [score(e.embeddings, self.embedded).arrays() for e in encoded]
+        self.found.keep_draws(name, draws)
 
     def share(self, name: str, tokens: Ints, covered: Mapping[str, Floats]) -> None:
         """Keeps, for each kind of object, its share of the area of ``tokens`` (N, k)."""
         for what, coverage in covered.items():
-            array = share_on(tokens, coverage).round(4)
-            self.found.outcomes[f"{name}/{what}_share"] = array
-            self.found.values[f"{name}/{what}_share"] = float(array.mean())
+            self.found.keep(f"{name}/{what}_share", share_on(tokens, coverage).round(4))
 
 
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:
     """Prunes the tokens of chapter 3's dense model of this seed, trained now if it is not there."""
     shared = settings.model.model
     data = two_object_data(shared, seed, workspace)
-    model = trained_harder(shared, data, seed, device, workspace)
+    model = trained_two_object_model(shared, data, seed, device, workspace)
     spec, split, whole = data.two.world.spec, data.two.world.split("test"), data.two.clips("test")
     shown = shown_indices(len(whole), whole.shape[1], shared.num_frames, seed)
     clips = whole[np.arange(len(whole))[:, None], shown]
@@ -126,11 +125,11 @@ def _sweep(settings: Settings, clips: Frames, masks: Frames, scored: Scored) -> 
     scored.add("dense", encoded["dense"])
     for rate in settings.keep_rates:
         for selection in SELECTIONS:
-            name = arm_name(selection, rate)
+            name = variant_name(selection, rate)
             encoded[name] = bench.run(selection, rate, clips, covered["both"])
             scored.add(name, encoded[name])
         left = tokens_left(covered["both"].shape[1], rate, len(settings.prune_layers))
-        found.values[arm_name("tokens_left", rate)] = left[-1]
+        found.values[variant_name("tokens_left", rate)] = left[-1]
     kept: dict[str, Ints] = {selection: encoded[selection][0].kept[-1] for selection in SELECTIONS}
     count, total = kept["cls"].shape[1], covered["both"].shape[1]
     kept["pixel_contrast"] = top_tokens(patch_contrast(clips, bench.grid), count)
@@ -139,8 +138,8 @@ def _sweep(settings: Settings, clips: Frames, masks: Frames, scored: Scored) -> 
         scored.share(f"kept_by/{name}", tokens, covered)
     chosen = _explorer_clips(settings, encoded, scored)
     found.outcomes["explorer/clips"] = chosen
-    for name, arms in encoded.items():
-        for stage, tokens in enumerate(arms[0].kept):
+    for name, variants in encoded.items():
+        for stage, tokens in enumerate(variants[0].kept):
             found.outcomes[f"explorer/{name}/kept{stage}"] = tokens[chosen].astype(np.int16)
 
 

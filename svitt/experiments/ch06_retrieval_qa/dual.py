@@ -13,7 +13,7 @@ from torch import nn
 
 from svitt.config import to_dict
 from svitt.data.worlds.shapes.world import Split, WorldSpec
-from svitt.experiments.ch06_retrieval_qa.training import TrainedArm, training_flops
+from svitt.experiments.ch06_retrieval_qa.training import TrainedVariant, training_flops
 from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.tiny_models import WorldData, embed_clips, world_data
 from svitt.experiments.shared.train_once import train_once
@@ -22,7 +22,8 @@ from svitt.experiments.shared.two_object_world import MAX_LENGTH, TwoObjectSetti
 from svitt.models.dual_encoder import DualEncoder
 from svitt.records.code_hash import code_hash
 from svitt.records.workspace import Workspace
-from svitt.training.hard_negatives import CaptionedClips, StagedBatches, staged_loss
+from svitt.training.batches import Batches, CaptionedClips
+from svitt.training.contrastive import staged_loss
 from svitt.training.trainer import TrainConfig, train
 
 Clips = npt.NDArray[np.uint8]
@@ -79,14 +80,14 @@ def recall(ranks: npt.NDArray[Any]) -> float:
     return float((ranks <= 1).mean())
 
 
-def along_training(arm: TrainedArm, validation: Bench, test: Bench) -> Arrays:
+def along_training(variant: TrainedVariant, validation: Bench, test: Bench) -> Arrays:
     """curve/rank (S, N) on the test clips after curve/steps (S,) steps that cost curve/flops (S,), the last
     one the end; last_gain: R@1 on the validation clips, the end minus the weights before it."""
-    steps = arm.steps()
-    ranks = [test.arrays(arm.after(step))["rank"] for step in steps]
-    end, before = (recall(validation.arrays(arm.after(step))["rank"]) for step in (steps[-1], steps[-2]))
-    counted = DualEncoder(arm.model.config)
-    flops = [training_flops(counted, arm.settings, step) for step in steps]
+    steps = variant.steps()
+    ranks = [test.arrays(variant.after(step))["rank"] for step in steps]
+    end, before = (recall(validation.arrays(variant.after(step))["rank"]) for step in (steps[-1], steps[-2]))
+    counted = DualEncoder(variant.model.config)
+    flops = [training_flops(counted, variant.settings, step) for step in steps]
     return {
         "curve/rank": np.stack(ranks),
         "curve/steps": np.array(steps),
@@ -108,7 +109,7 @@ def held_out(settings: TwoObjectSettings, tune: TuneSettings, seed: int, workspa
 
 
 def fine_tuned(
-    arm: TrainedArm,
+    variant: TrainedVariant,
     data: WorldData,
     tune: TuneSettings,
     tokenizer: Tokenizer,
@@ -116,17 +117,17 @@ def fine_tuned(
     device: str,
     workspace: Workspace,
 ) -> DualEncoder:
-    """The arm's model after some steps on the first clips of the held-out split; the arm stays as it is."""
-    model = DualEncoder(arm.model.config)
-    model.load_state_dict(arm.model.state_dict())
-    config = {"base": arm.folder.name, "tune": to_dict(tune)}
+    """The variant's model after some steps on the first clips of the held-out split; a copy is trained."""
+    model = DualEncoder(variant.model.config)
+    model.load_state_dict(variant.model.state_dict())
+    config = {"base": variant.folder.name, "tune": to_dict(tune)}
 
     def trained(folder: Path) -> nn.Module:
         every = captioned(data, "heldout", seed, True)
         n = tune.num_tune
         shown = CaptionedClips(every.clips[:n], every.captions[:n], every.wrong[:n])
-        frames = arm.settings.num_frames
-        batches = StagedBatches([(0, shown)], tokenizer, frames, tune.batch_size, seed, MAX_LENGTH, device)
+        frames = variant.settings.num_frames
+        batches = Batches([(0, shown)], tokenizer, frames, tune.batch_size, seed, MAX_LENGTH, device)
         recipe = TrainConfig(tune.steps, tune.batch_size, tune.learning_rate, warmup_steps=tune.warmup_steps)
         title = f"fine-tune {seed}"
         return train(model, batches, staged_loss, recipe, folder, device=device, title=title)

@@ -1,13 +1,13 @@
 """Chapter 6: the whole SViTT. Claims ``crossmodal-selection`` and ``sparse-equals-dense``.
 
-Raw outcomes of a seed; the arms are ``dense``, ``edges``, ``nodes`` and ``sparse`` (edges and nodes):
+Raw outcomes of a seed; the variants are ``dense``, ``edges``, ``nodes`` and ``sparse`` (edges and nodes):
 
-- ``<arm>/rank``, ``/verb``, ``/flip``, ``/swap``, ``/relation``: the dual encoders on the test clips, in
-  pools (``two_object_scores``); ``<arm>/curve/...``, ``/train_flops``, ``/last_gain`` (``retrieval_arms``);
-  ``<arm>/heldout/rank`` and ``/finetuned/rank`` on combinations never seen in training.
-- ``<arm>/answer_correct`` (Q,) for dense, sparse, ``text_only`` and ``single_frame``; ``question_kind``
+- ``<variant>/rank``, ``/verb``, ``/flip``, ``/swap``, ``/relation``: the dual encoders on the test clips, in
+  pools (``two_object_scores``); ``<variant>/curve/...``, ``/train_flops``, ``/last_gain`` (``dual``);
+  ``<variant>/heldout/rank`` and ``/finetuned/rank`` on combinations never seen in training.
+- ``<variant>/answer_correct`` (Q,) for dense, sparse, ``text_only`` and ``single_frame``; ``question_kind``
   (Q,), a number in ``KINDS``.
-- ``<arm>/first/rank``, ``/unpruned/rank`` and ``/<selection>_<keep rate>/rank`` for dense and sparse:
+- ``<variant>/first/rank``, ``/unpruned/rank`` and ``/<selection>_<keep rate>/rank`` for dense and sparse:
   retrieval in larger pools, text to video, before and after the second look. ``unpruned/rank`` and
   ``guided/rank``, which the claim names, are those of the dense encoder at the released keep rate.
 - ``shown/...``: for the first test clips what the page draws (``retrieval_shown``).
@@ -16,7 +16,7 @@ Raw outcomes of a seed; the arms are ``dense``, ``edges``, ``nodes`` and ``spars
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,6 @@ from svitt.experiments.ch06_retrieval_qa.dual import (
     fine_tuned,
     held_out,
     part_of,
-    recall,
 )
 from svitt.experiments.ch06_retrieval_qa.fusion_models import FusionBatches, MatchingTexts, trained_fusion
 from svitt.experiments.ch06_retrieval_qa.fusion_scores import Pool, answered, second_look
@@ -49,7 +48,8 @@ from svitt.experiments.ch06_retrieval_qa.fusion_tokens import (
 )
 from svitt.experiments.ch06_retrieval_qa.page_shown import shown_captions, shown_clips
 from svitt.experiments.ch06_retrieval_qa.settings import SCALES, Settings
-from svitt.experiments.ch06_retrieval_qa.training import ARMS, TrainedArm, trained_arm
+from svitt.experiments.ch06_retrieval_qa.training import VARIANTS, TrainedVariant, trained_variant
+from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.tiny_models import embed_clips, embed_texts
 from svitt.experiments.shared.two_object_world import TwoObjectData, captioned, two_object_data
 from svitt.models.dual_encoder import DualEncoder
@@ -60,29 +60,11 @@ __all__ = ["CHAPTER", "SCALES", "TIMED", "Settings", "measure"]
 
 CHAPTER = "06_retrieval_qa"
 TIMED: tuple[str, ...] = ()
-# The arm that is sparse in both ways is the one the claims call sparse.
-NAMES: Mapping[str, str] = {arm: "sparse" if arm == "both" else arm for arm in ARMS}
+# The variant that is sparse in both ways is the one the claims call sparse.
+NAMES: Mapping[str, str] = {variant: "sparse" if variant == "both" else variant for variant in VARIANTS}
 FUSED = ("dense", "both")
 SELECTIONS = ("text_cls", "text_mean", "random", "lowest")
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-@dataclass
-class Found:
-    """Summary numbers and raw arrays, by name."""
-
-    values: dict[str, float | int | str] = field(default_factory=dict)
-    outcomes: Arrays = field(default_factory=dict)
-
-    def add(self, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Keeps arrays and their means (of ranks, R@1)."""
-        for kind, array in arrays.items():
-            key = f"{name}/{kind}"
-            self.outcomes[key] = array.astype(np.int16) if kind.endswith("rank") else array
-            if kind.endswith("rank") and array.ndim == 1:
-                self.values[key.removesuffix("rank") + "R@1"] = recall(array)
-            elif array.ndim <= 1 and "curve" not in kind:
-                self.values[key] = float(array.mean())
 
 
 @dataclass(frozen=True)
@@ -105,23 +87,23 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     train, test = asked(data.two, data.one, "train", seed), asked(data.two, single, "test", seed)
     s = Seed(settings, seed, device, workspace, data, train, test)
     found = Found()
-    arms = _dual_encoders(s, found)
+    variants = _dual_encoders(s, found)
     kinds = [KINDS.index(question.kind) for question in test.questions]
     found.outcomes["question_kind"] = np.array(kinds, dtype=np.int8)
     models: dict[str, tuple[SViTT, torch.Tensor]] = {}
-    for arm in FUSED:
-        models[arm] = _fusion(s, arms[arm], arm, "clip")
-        name = NAMES[arm]
-        found.add(name, _answers(s, *models[arm]))
-        _two_looks(s, name, arms[arm].model, *models[arm], found)
+    for variant in FUSED:
+        models[variant] = _fusion(s, variants[variant], variant, "clip")
+        name = NAMES[variant]
+        found.keep_all(name, _answers(s, *models[variant]))
+        _two_looks(s, name, variants[variant].model, *models[variant], found)
     for what in ("unpruned", "guided"):
-        found.add(what, {"rank": found.outcomes[f"dense/{what}/rank"]})
+        found.keep(f"{what}/rank", found.outcomes[f"dense/{what}/rank"])
     for name, shown in {"text_only": None, "single_frame": "single_frame"}.items():
-        model, seen = _fusion(s, arms["dense"], name, shown)  # type: ignore[arg-type]
-        found.add(name, {"answer_correct": answered(model, seen, test, fusion_tokenizer())})
+        model, seen = _fusion(s, variants["dense"], name, shown)  # type: ignore[arg-type]
+        found.keep(f"{name}/answer_correct", answered(model, seen, test, fusion_tokenizer()))
     for name in ("dense", "sparse", "text_only", "single_frame"):
         _by_kind(name, found)
-    found.outcomes |= shown_clips(models["both"][0], arms["both"].model, s.test, data.two, settings.shown,
+    found.outcomes |= shown_clips(models["both"][0], variants["both"].model, s.test, data.two, settings.shown,
                                   settings.pruning("text_cls", settings.keep_rate), seed)  # fmt: skip
     for i, caption in enumerate(shown_captions(data.two, settings.shown)):
         found.values[f"shown/{i}/caption"] = caption
@@ -130,8 +112,8 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     return Measurement(found.values, found.outcomes)
 
 
-def _dual_encoders(s: Seed, found: Found) -> dict[str, TrainedArm]:
-    """Trains and scores the four arms."""
+def _dual_encoders(s: Seed, found: Found) -> dict[str, TrainedVariant]:
+    """Trains and scores the four variants."""
     m, token = s.settings.model, s.data.tokenizer
     validation, test = (
         bench_of(s.data.two, split, s.settings.pool_size, m.num_frames, s.seed, token, s.device)
@@ -140,22 +122,23 @@ def _dual_encoders(s: Seed, found: Found) -> dict[str, TrainedArm]:
     held = held_out(m, s.settings.tune, s.seed, s.workspace)
     every = bench_of(held, "heldout", s.settings.pool_size, m.num_frames, s.seed, token, s.device)
     unseen: Bench = part_of(every, s.settings.tune.num_tune, len(every.clips))
-    arms = {}
-    for arm, name in NAMES.items():
-        made = trained_arm(arm, m, s.settings.sparse, s.data, s.seed, s.device, s.workspace)
-        arms[arm] = made
-        found.add(name, test.arrays(made.model))
-        found.add(name, along_training(made, validation, test))
-        found.add(f"{name}/heldout", {"rank": unseen.arrays(made.model)["rank"]})
+    variants = {}
+    for variant, name in NAMES.items():
+        made = trained_variant(variant, m, s.settings.sparse, s.data, s.seed, s.device, s.workspace)
+        variants[variant] = made
+        found.keep_all(name, test.arrays(made.model))
+        for kind, array in along_training(made, validation, test).items():
+            found.keep(f"{name}/{kind}", array, summary=not kind.startswith("curve/"))
+        found.keep(f"{name}/heldout/rank", unseen.arrays(made.model)["rank"])
         tuned = fine_tuned(made, held, s.settings.tune, token, s.seed, s.device, s.workspace)
-        found.add(f"{name}/finetuned", {"rank": unseen.arrays(tuned)["rank"]})
-    return arms
+        found.keep(f"{name}/finetuned/rank", unseen.arrays(tuned)["rank"])
+    return variants
 
 
-def _fusion(s: Seed, arm: TrainedArm, name: str, shown: Shown | None) -> tuple[SViTT, torch.Tensor]:
-    """A fusion model over an arm's tokens and the tokens (N, 1+K, D) of the test clips. shown: None is blind:
-    one token of zeros a clip."""
-    dual, f, width = arm.model, s.settings.fusion, s.settings.model.width
+def _fusion(s: Seed, variant: TrainedVariant, name: str, shown: Shown | None) -> tuple[SViTT, torch.Tensor]:
+    """A fusion model over a variant's tokens, and the tokens (N, 1+K, D) of the test clips. shown: None is
+    blind: one token of zeros a clip."""
+    dual, f, width = variant.model, s.settings.fusion, s.settings.model.width
     rng = np.random.default_rng([s.seed, 2])
     if shown is None:
         train, test = torch.zeros(1, len(s.train.clips), 1, width), torch.zeros(len(s.test.clips), 1, width)
@@ -167,7 +150,7 @@ def _fusion(s: Seed, arm: TrainedArm, name: str, shown: Shown | None) -> tuple[S
     batches = FusionBatches(
         train, s.train, matching, fusion_tokenizer(), f.batch_size, f.questions, s.seed, s.device
     )
-    encoder = {"folder": arm.folder.name, "settings": to_dict(s.settings.model)}
+    encoder = {"folder": variant.folder.name, "settings": to_dict(s.settings.model)}
     return trained_fusion(
         name, dual, s.data.tokenizer, batches, f, encoder, shown or "clip", s.workspace
     ), test
@@ -211,7 +194,8 @@ def _two_looks(s: Seed, name: str, dual: DualEncoder, model: SViTT, seen: torch.
         distinct = sorted(set(captions[part].tolist()))
         texts = embed_texts(dual, distinct, s.data.tokenizer, s.device)
         pools.append(Pool(captions[part], video[part], texts, seen[part]))
-    found.add(f"{name}/first", {"rank": np.concatenate([pool.first_ranks() for pool in pools])})
+    first = np.concatenate([pool.first_ranks() for pool in pools])
+    found.keep(f"{name}/first/rank", first.astype(np.int16))
     prunings = {
         f"{selection}_{rate:g}": s.settings.pruning(selection, rate)
         for rate in s.settings.keep_rates
@@ -221,7 +205,7 @@ def _two_looks(s: Seed, name: str, dual: DualEncoder, model: SViTT, seen: torch.
     tried = [None, *prunings.values()]
     ranked = [second_look(model, pool, fusion_tokenizer(), s.settings.k, tried) for pool in pools]
     for what, ranks in zip(["unpruned", *prunings], zip(*ranked, strict=True), strict=True):
-        found.add(f"{name}/{what}", {"rank": np.concatenate(ranks)})
+        found.keep(f"{name}/{what}/rank", np.concatenate(ranks).astype(np.int16))
 
 
 def _by_kind(name: str, found: Found) -> None:

@@ -31,6 +31,7 @@ from svitt.models.svitt import SViTT
 from svitt.models.svitt_config import FusionTextConfig, SViTTConfig
 from svitt.records.code_hash import code_hash
 from svitt.records.workspace import Workspace
+from svitt.training.batches import KnownTexts, encode_once
 from svitt.training.trainer import TrainConfig, train
 
 ANSWER_LENGTH = 4  # [CLS] red ring [SEP]
@@ -81,7 +82,7 @@ class FusionBatches:
     questions: int
     seed: int
     device: str = "cpu"
-    known: dict[tuple[str, int], Tensor] = field(default_factory=dict, repr=False)
+    known: KnownTexts = field(default_factory=dict, repr=False)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """ids, mask (S, L) and tokens (S, 1+K, D) of pairs that fit, then of as many that do not, then of the
@@ -102,8 +103,9 @@ class FusionBatches:
         clips += [int(self.asked.clip[i]) for i in chosen]
         # A clip shows the same view to all its texts of a step.
         view = rng.integers(len(self.tokens), size=self.tokens.shape[1])[clips]
-        ids, mask = self._encoded(texts, MAX_LENGTH)
-        answer_ids, answer_mask = self._encoded([q.answer for q in questions], ANSWER_LENGTH)
+        ids, mask = encode_once(self.tokenizer, texts, MAX_LENGTH, self.known)
+        answers = [question.answer for question in questions]
+        answer_ids, answer_mask = encode_once(self.tokenizer, answers, ANSWER_LENGTH, self.known)
         batch = {
             "ids": ids,
             "mask": mask,
@@ -136,16 +138,6 @@ class FusionBatches:
             if not positives[i, easy]:
                 wrong.append((str(captions[easy]), int(clip)))
         return right, wrong
-
-    def _encoded(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
-        """``encode``, each distinct text once."""
-        new = sorted({text for text in texts if (text, length) not in self.known})
-        if new:
-            ids, mask = encode(self.tokenizer, new, length)
-            rows = torch.stack([ids, mask], dim=1)
-            self.known.update(((text, length), row) for text, row in zip(new, rows, strict=True))
-        both = torch.stack([self.known[text, length] for text in texts])
-        return both[:, 0], both[:, 1]
 
 
 def fusion_loss(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:

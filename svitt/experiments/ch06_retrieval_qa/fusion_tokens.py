@@ -1,6 +1,6 @@
 """What the fusion layers of chapter 6 are trained on: tokens of a frozen video encoder, captions, questions.
 
-The encoder is the one that an arm of ``sparse_training`` has learnt. Its tokens are kept, so that a fusion
+The encoder is the one that a variant of ``sparse_training`` has learnt. Its tokens are kept, so that a fusion
 model costs little; every clip is seen in a few views (frames drawn anew, the picture shifted).
 """
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 from svitt.data.text import build_tokenizer
-from svitt.data.transforms import normalise, sample_frames
+from svitt.data.transforms import MAX_SHIFT, normalise, sample_frames, shift_clips
 from svitt.data.worlds.shapes.questions import KINDS, Question, ask, ask_first, couples, cut_together
 from svitt.data.worlds.shapes.questions import vocabulary as question_vocabulary
 from svitt.data.worlds.shapes.relations import vocabulary as relation_vocabulary
@@ -26,7 +26,6 @@ from svitt.experiments.shared.two_object_world import TwoObjectSettings, two_mov
 from svitt.models.dual_encoder import DualEncoder
 from svitt.models.video_encoder import VideoFeatures
 from svitt.records.workspace import Workspace
-from svitt.training.hard_negatives import MAX_SHIFT, shift_each
 
 Clips = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating]
@@ -119,7 +118,7 @@ def views(
     for view in range(count):
         rng = np.random.default_rng([seed, 7, view])
         frames = frames_shown(clips, model.config.video.num_frames, rng, shown)
-        made.append(tokens(model, shift_each(frames, MAX_SHIFT, rng), device))
+        made.append(tokens(model, shift_clips(frames, MAX_SHIFT, rng), device))
     return torch.stack(made)
 
 

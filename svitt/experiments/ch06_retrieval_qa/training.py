@@ -1,6 +1,6 @@
 """Dual encoders trained dense, with sparse edges, with sparse nodes, and with both, all else equal.
 
-The worlds, captions, batches and recipe are those of ``two_object_world``; the arms start from the same
+The worlds, captions, batches and recipe are those of ``two_object_world``; the variants start from the same
 weights. Weights are kept at some points on the way as well, for curves of accuracy against training FLOPs.
 """
 
@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from svitt.atomic import replacing
 from svitt.config import to_dict
 from svitt.experiments.shared.tiny_models import load_weights
 from svitt.experiments.shared.train_once import train_once
@@ -35,11 +36,11 @@ from svitt.models.dual_encoder import DualEncoder
 from svitt.profiling.cost import encoder_cost
 from svitt.records.code_hash import code_hash
 from svitt.records.workspace import Workspace
-from svitt.training.hard_negatives import staged_loss
+from svitt.training.contrastive import staged_loss
 from svitt.training.trainer import train
 
-# Arm -> (sparse edges, sparse nodes).
-ARMS: Mapping[str, tuple[bool, bool]] = {
+# Variant -> (sparse edges, sparse nodes).
+VARIANTS: Mapping[str, tuple[bool, bool]] = {
     "dense": (False, False),
     "edges": (True, False),
     "nodes": (False, True),
@@ -49,7 +50,7 @@ ARMS: Mapping[str, tuple[bool, bool]] = {
 
 @dataclass(frozen=True)
 class SparseSettings:
-    """What is sparse in the arms, and when weights are kept.
+    """What is sparse in the variants, and when weights are kept.
 
     block_size, num_local_blocks, num_random_blocks: of the edges; keep_rate, prune_layers: of the nodes
     (SViTT section 4.1: one local and three random blocks, .7 kept three times in 12 layers). snapshots:
@@ -63,9 +64,9 @@ class SparseSettings:
     prune_layers: tuple[int, ...] = (0, 1)
     snapshots: tuple[float, ...] = (0.25, 0.5, 0.75, 0.9)
 
-    def of(self, arm: str, seed: int) -> dict[str, Any]:
-        """Changes of the video encoder's configuration that make it the encoder of ``arm``."""
-        edges, nodes = ARMS[arm]
+    def of(self, variant: str, seed: int) -> dict[str, Any]:
+        """Changes of the video encoder's configuration that make it the encoder of ``variant``."""
+        edges, nodes = VARIANTS[variant]
         made: dict[str, Any] = {}
         if edges:
             made["edges"] = EdgeSparsity(
@@ -95,15 +96,13 @@ class Snapshots:
 
     def __call__(self, step: int) -> Any:
         if step in self.steps:
-            path = self.folder / snapshot_name(step)
-            part = path.with_suffix(".part")
-            save_file(self.model.state_dict(), part)
-            part.replace(path)
+            with replacing(self.folder / snapshot_name(step)) as part:
+                save_file(self.model.state_dict(), part)
         return self.batches(step)
 
 
 @dataclass(frozen=True)
-class TrainedArm:
+class TrainedVariant:
     """A trained dual encoder and where its weights on the way are."""
 
     model: DualEncoder
@@ -129,17 +128,17 @@ def snapshot_steps(settings: TwoObjectSettings, sparse: SparseSettings) -> list[
     return sorted(steps - {0, settings.steps})
 
 
-def trained_arm(
-    arm: str,
+def trained_variant(
+    variant: str,
     settings: TwoObjectSettings,
     sparse: SparseSettings,
     data: TwoObjectData,
     seed: int,
     device: str,
     workspace: Workspace,
-) -> TrainedArm:
-    """The dual encoder of an arm and seed, trained now or found."""
-    video = video_config(settings, **sparse.of(arm, seed))
+) -> TrainedVariant:
+    """The dual encoder of a variant and seed, trained now or found."""
+    video = video_config(settings, **sparse.of(variant, seed))
     model = DualEncoder(model_config(settings, data, video), seed)
     config = {
         "settings": to_dict(settings),
@@ -150,15 +149,15 @@ def trained_arm(
     def trained(folder: Path) -> nn.Module:
         batches = staged_batches(settings, data, seed, device)
         kept = Snapshots(batches, model, snapshot_steps(settings, sparse), folder)
-        title = f"{arm} {seed}"
+        title = f"{variant} {seed}"
         return train(model, kept, staged_loss, recipe(settings), folder, device=device, title=title)
 
-    code = code_hash(f"{__name__}:trained_arm").hash
+    code = code_hash(f"{__name__}:trained_variant").hash
     found, run = train_once(
         "sparse_training", config, seed, device, workspace,
         code=code, steps=settings.steps, model=model, train=trained,
     )  # fmt: skip
-    return TrainedArm(found, run.path, settings, sparse)
+    return TrainedVariant(found, run.path, settings, sparse)
 
 
 def training_flops(model: DualEncoder, settings: TwoObjectSettings, steps: int) -> int:

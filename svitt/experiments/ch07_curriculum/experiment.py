@@ -1,6 +1,6 @@
 """Chapter 7: growing clips and sparsity together. Claims ``expansion`` and ``overfit``.
 
-Clips with brief and slow events (chapter 2), all arms at the same training FLOPs. Raw outcomes of a seed:
+Clips with brief and slow events (chapter 2), all variants at the same training FLOPs. Raw outcomes of a seed:
 
 - ``expansion/correct`` and ``direct/correct``, (budgets, keep rates, N): the right event among six, trained
   in stages or at the final length and sparsity at once; ``/train_flops`` and ``/train_correct`` (on training
@@ -9,9 +9,9 @@ Clips with brief and slow events (chapter 2), all arms at the same training FLOP
 - ``lengthen`` and ``sparsify``: one of the two grows alone, (N,), at the larger budget and middle keep rate.
 - ``sparse/longest/correct`` and so on, (N,): at the same budget and keep rate, trained directly on the
   longest, middle and shortest clips, dense and sparse; ``sparse/train_flops``, ``dense/train_flops``.
-- ``cpu_seconds`` beside every ``train_flops`` of the arms; ``chance``; ``event_brief`` (N,).
-- ``<arm>/stages`` (stages, 4): frames, kept tokens, keys a token reads, steps; ``<arm>/loss``, along the
-  training, of the arms ``expansion`` and ``direct`` at the larger budget and the middle keep rate.
+- ``cpu_seconds`` beside every ``train_flops`` of the variants; ``chance``; ``event_brief`` (N,).
+- ``<variant>/stages`` (stages, 4): frames, kept tokens, keys a token reads, steps; ``<variant>/loss``, along
+  the training, of the variants ``expansion`` and ``direct`` at the larger budget and the middle keep rate.
 """
 
 from __future__ import annotations
@@ -38,33 +38,35 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:
-    """Trains all arms of a seed."""
+    """Trains all variants of a seed."""
     bench = bench_of(settings, seed, device, workspace)
     longest, shortest = settings.lengths[-1], settings.lengths[0]
     middle = settings.lengths[len(settings.lengths) // 2]
     budgets, rates, last = range(len(settings.budgets)), settings.keep_rates, len(settings.budgets) - 1
 
-    def arm(kind: Kind, length: int, rate: float, sparse: bool, budget: int) -> Trained:
+    def variant(kind: Kind, length: int, rate: float, sparse: bool, budget: int) -> Trained:
         made = settings.curriculum(kind, length, rate, sparse, budget, step_flops)
         return run(
             bench, made, settings.rate(kind, sparse), f"{'sparse' if sparse else 'dense'} {kind} to {length}"
         )
 
     kinds: tuple[Kind, ...] = ("expansion", "direct")
-    grid = {kind: [[arm(kind, longest, rate, True, b) for rate in rates] for b in budgets] for kind in kinds}
+    grid = {
+        kind: [[variant(kind, longest, rate, True, b) for rate in rates] for b in budgets] for kind in kinds
+    }
     rows = {
-        "dense_expansion": [arm("expansion", longest, 1.0, False, b) for b in budgets],
-        "dense_direct": [arm("direct", longest, 1.0, False, b) for b in budgets],
-        "short": [arm("direct", shortest, 1.0, False, b) for b in budgets],
+        "dense_expansion": [variant("expansion", longest, 1.0, False, b) for b in budgets],
+        "dense_direct": [variant("direct", longest, 1.0, False, b) for b in budgets],
+        "short": [variant("direct", shortest, 1.0, False, b) for b in budgets],
     }
     cells = {
-        "lengthen": arm("lengthen", longest, rates[1], True, last),
-        "sparsify": arm("sparsify", longest, rates[1], True, last),
+        "lengthen": variant("lengthen", longest, rates[1], True, last),
+        "sparsify": variant("sparsify", longest, rates[1], True, last),
         "sparse/longest": grid["direct"][last][1],
         "dense/longest": rows["dense_direct"][last],
-        "sparse/middle": arm("direct", middle, rates[1], True, last),
-        "dense/middle": arm("direct", middle, 1.0, False, last),
-        "sparse/shortest": arm("direct", shortest, rates[1], True, last),
+        "sparse/middle": variant("direct", middle, rates[1], True, last),
+        "dense/middle": variant("direct", middle, 1.0, False, last),
+        "sparse/shortest": variant("direct", shortest, rates[1], True, last),
         "dense/shortest": rows["short"][last],
     }
     outcomes: Arrays = {}

@@ -15,7 +15,6 @@ from svitt.config import to_dict
 from svitt.data.text import build_tokenizer
 from svitt.data.worlds.shapes.events import Event, event_caption, shown, vocabulary
 from svitt.experiments.ch07_curriculum.settings import Settings
-from svitt.experiments.shared.batches import Batches
 from svitt.experiments.shared.event_world import events_of, events_spec, right_events
 from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.tiny_models import WorldData, world_data
@@ -26,6 +25,7 @@ from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.profiling.cost import encoder_cost
 from svitt.records.code_hash import code_hash
 from svitt.records.workspace import Workspace
+from svitt.training.batches import one_stage
 from svitt.training.contrastive import contrastive_loss
 from svitt.training.curriculum import Curriculum, Stage
 from svitt.training.curriculum_run import stage_folder, train_stages
@@ -61,9 +61,9 @@ class Bench:
         """Of a stage; every stage has its own order of clips."""
         captions = [event_caption(event.verb) for event in self.events["train"]]
         seed = self.seed + 100_000 * number
-        return Batches(
+        return one_stage(
             self.clips["train"], captions, self.words, stage.num_frames, stage.batch_size, seed,
-            device=self.device,
+            device=self.device, max_shift=None,
         )  # fmt: skip
 
     def correct(self, model: DualEncoder, split: str, most: int | None = None) -> npt.NDArray[np.int8]:

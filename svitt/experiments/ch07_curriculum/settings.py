@@ -44,7 +44,7 @@ class Settings:
     staged_rate: float = 1e-3
 
     def rate(self, kind: Kind, sparse: bool) -> float:
-        """The learning rate of an arm."""
+        """The learning rate of a variant."""
         if kind != "direct":
             return self.staged_rate
         return self.direct_rate if sparse else self.dense_rate

@@ -1,7 +1,7 @@
-"""How chapter 7 chose its recipe: trials on tuning seeds and validation clips, the same rates for every arm.
+"""How chapter 7 chose its recipe: trials on tuning seeds and validation clips, for all variants the same.
 
-Raw outcomes of a seed: ``<arm>/<trial>/correct`` (N,), ``/train_correct`` and ``/cpu_seconds``, for the arms
-``direct``, ``dense_direct`` and ``expansion`` at the larger budget and the middle keep rate.
+Raw outcomes of a seed: ``<variant>/<trial>/correct`` (N,), ``/train_correct`` and ``/cpu_seconds``, for the
+variants ``direct``, ``dense_direct`` and ``expansion`` at the larger budget and the middle keep rate.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from svitt.records.workspace import Workspace
 
 CHAPTER = "07_curriculum_tuning"
 TIMED = ("*/cpu_seconds",)
-# Arm -> how it is trained, and whether sparse.
-ARMS: Mapping[str, tuple[Kind, bool]] = {
+# Variant -> how it is trained, and whether sparse.
+VARIANTS: Mapping[str, tuple[Kind, bool]] = {
     "direct": ("direct", True),
     "dense_direct": ("direct", False),
     "expansion": ("expansion", True),
@@ -31,19 +31,19 @@ ARMS: Mapping[str, tuple[Kind, bool]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Trials around one setting of the chapter. rates: learning rates, tried for every arm."""
+    """Trials around one setting of the chapter. rates: learning rates, tried for every variant."""
 
     seeds: tuple[int, ...]
     chapter: Chapter = field(default_factory=lambda: UNTUNED["cpu"])
     rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3)
 
-    def trials(self, arm: str) -> dict[str, Chapter]:
-        """Name -> settings; of arms with stages also how these begin, one change at a time."""
+    def trials(self, variant: str) -> dict[str, Chapter]:
+        """Name -> settings; of variants with stages also how these begin, one change at a time."""
         made = {
             f"rate {rate:g}": replace(self.chapter, direct_rate=rate, dense_rate=rate, staged_rate=rate)
             for rate in self.rates
         }
-        if arm == "expansion":
+        if variant == "expansion":
             last = (*self.chapter.shares[:-1], 2 * sum(self.chapter.shares[:-1]))
             made |= {
                 "rate continued": replace(self.chapter, schedule="continued"),
@@ -64,13 +64,13 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     """Trains every trial of a tuning seed and scores it on validation clips."""
     outcomes: dict[str, npt.NDArray[Any]] = {}
     base = settings.chapter
-    for arm, (kind, sparse) in ARMS.items():
+    for variant, (kind, sparse) in VARIANTS.items():
         rate = base.keep_rates[1] if sparse else 1.0
-        for name, trial in settings.trials(arm).items():
+        for name, trial in settings.trials(variant).items():
             bench = bench_of(trial, seed, device, workspace, "validation")
             made = trial.curriculum(kind, base.lengths[-1], rate, sparse, len(base.budgets) - 1, step_flops)
-            found = run(bench, made, trial.rate(kind, sparse), f"{arm}, {name},")
-            outcomes[f"{arm}/{name}/correct"] = found.correct
-            outcomes[f"{arm}/{name}/train_correct"] = np.array(found.train_correct)
-            outcomes[f"{arm}/{name}/cpu_seconds"] = np.array(found.cpu_seconds)
+            found = run(bench, made, trial.rate(kind, sparse), f"{variant}, {name},")
+            outcomes[f"{variant}/{name}/correct"] = found.correct
+            outcomes[f"{variant}/{name}/train_correct"] = np.array(found.train_correct)
+            outcomes[f"{variant}/{name}/cpu_seconds"] = np.array(found.cpu_seconds)
     return Measurement({name: float(array.mean()) for name, array in outcomes.items()}, outcomes)

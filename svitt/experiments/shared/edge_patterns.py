@@ -18,6 +18,7 @@ from torch import Tensor
 
 from svitt.config import require
 from svitt.layers.edges import EdgeSparsity, fixed_edges, neighbourhood_order
+from svitt.models.masked_attention import edge_density
 
 Grid = tuple[int, int, int]
 
@@ -115,3 +116,20 @@ def hop_distances(mask: npt.NDArray[np.bool_], max_hops: int = 16) -> npt.NDArra
             break
         reach = reached
     return hops[1:, 1:]
+
+
+def measures(pattern: Pattern, grid: Grid, depth: int) -> dict[str, npt.NDArray[np.float64]]:
+    """A number each, as an array ().
+
+    edge_density: of all layers. mean_hops: layers of the first one's pattern that a patch token needs to hear
+    of another, over the pairs that it joins; unreached: the share of the other pairs.
+    """
+    hops = hop_distances(layer_mask(pattern, grid, 0).numpy())
+    others = ~np.eye(len(hops), dtype=bool)
+    reached = others & (hops > 0)
+    numbers = {
+        "edge_density": edge_density(masks(pattern, grid, depth)),
+        "mean_hops": float(hops[reached].mean()) if reached.any() else 0.0,
+        "unreached": float((hops[others] < 0).mean()),
+    }
+    return {name: np.array(number) for name, number in numbers.items()}

@@ -14,7 +14,7 @@ from svitt.profiling.benchmark import Clock
 
 @dataclass(frozen=True)
 class CostSettings:
-    """frames: lengths of the clip, side x side tokens each. repeats: runs of every arm, in turn."""
+    """frames: lengths of the clip, side x side tokens each. repeats: runs of every variant, in turn."""
 
     frames: tuple[int, ...]
     repeats: int

@@ -24,7 +24,7 @@ from svitt.training.trainer import TrainConfig
 
 
 @dataclass(frozen=True)
-class Arm:
+class Variant:
     """One way to train. dial: share of captions with a verb. frames: see DualEncoderConfig."""
 
     dial: float
@@ -32,11 +32,11 @@ class Arm:
     frames: Literal["joint", "bag"] = "joint"
 
 
-ARMS: Mapping[str, Arm] = {
-    "mixed": Arm(dial=1.0, num_frames=None),
-    "static": Arm(dial=0.0, num_frames=None),
-    "bag_of_frames": Arm(dial=1.0, num_frames=None, frames="bag"),
-    "single_frame": Arm(dial=1.0, num_frames=1),
+VARIANTS: Mapping[str, Variant] = {
+    "mixed": Variant(dial=1.0, num_frames=None),
+    "static": Variant(dial=0.0, num_frames=None),
+    "bag_of_frames": Variant(dial=1.0, num_frames=None, frames="bag"),
+    "single_frame": Variant(dial=1.0, num_frames=1),
 }
 
 
@@ -46,7 +46,7 @@ class Settings:
 
     num_*: clips a split. image_size: pixels. num_frames: of a clip the model sees. pool_size: clips a
     retrieval pool. draws: of each random order. video: changes to the tiny video encoder. steps: of
-    training, by arm.
+    training, by variant.
     """
 
     seeds: tuple[int, ...]
@@ -85,15 +85,15 @@ def world_spec(settings: Settings, seed: int) -> WorldSpec:
     return WorldSpec(seed, settings.num_train, held, settings.num_test, held)
 
 
-def trained_arm(
+def trained_variant(
     name: str, settings: Settings, data: WorldData, seed: int, device: str, workspace: Workspace
 ) -> DualEncoder:
-    """The model of one arm, trained now or found."""
-    arm = ARMS[name]
+    """The model of one variant, trained now or found."""
+    variant = VARIANTS[name]
     steps = {"mixed": settings.steps_mixed, "static": settings.steps_static}.get(
         name, settings.steps_baseline
     )
-    frames = 1 if arm.frames == "bag" else (arm.num_frames or settings.num_frames)
+    frames = 1 if variant.frames == "bag" else (variant.num_frames or settings.num_frames)
     video = tiny_video_config(
         frames,
         image_size=settings.image_size,
@@ -103,7 +103,7 @@ def trained_arm(
     )
     return trained_dual_encoder(
         data,
-        dual_encoder_config(video, data, frames=arm.frames),
+        dual_encoder_config(video, data, frames=variant.frames),
         TrainConfig(
             steps,
             settings.batch_size,
@@ -111,10 +111,10 @@ def trained_arm(
             warmup_steps=settings.warmup_steps,
             mixed_precision=settings.mixed_precision,
         ),
-        data.world.split("train").captions(arm.dial),
+        data.world.split("train").captions(variant.dial),
         kind=f"frame_order_{name}",
-        clip_frames=arm.num_frames or settings.num_frames,
-        key={"dial": arm.dial},
+        clip_frames=variant.num_frames or settings.num_frames,
+        key={"dial": variant.dial},
         seed=seed,
         device=device,
         workspace=workspace,

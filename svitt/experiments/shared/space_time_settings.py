@@ -7,7 +7,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Arm:
+class Variant:
     """num_frames of ``size`` pixels a side."""
 
     num_frames: int
@@ -18,8 +18,8 @@ class Arm:
 class Settings:
     """A scale of the chapter.
 
-    num_*: clips a split, of clip_frames frames. resolution, middle, frames: (frames, pixels a side) of arms
-    of equally many tokens.
+    num_*: clips a split, of clip_frames frames. resolution, middle, frames: (frames, pixels a side) of
+    variants of equally many tokens.
     width, other_widths: of the encoders. lengths: sampled frames of the clips with events, event_clip frames
     long, event_size pixels a side, with brief events of event_length frames. event_learning_rate: on them;
     above it the first steps lead nowhere (tuning seed 1000).
@@ -47,10 +47,10 @@ class Settings:
     warmup_steps: int = 100
     mixed_precision: Literal["no", "bf16"] = "no"
 
-    def arms(self, width: int | None = None) -> dict[str, Arm]:
-        """By name. The arm of one frame is there twice where the arm of resolution has one frame. At a width
+    def variants(self, width: int | None = None) -> dict[str, Variant]:
+        """By name. The variant of one frame is there twice where that of resolution has one frame. At a width
         (default: that of the settings) other than that of the settings, the two extremes alone."""
-        extremes = {"resolution": Arm(*self.resolution), "frames": Arm(*self.frames)}
+        extremes = {"resolution": Variant(*self.resolution), "frames": Variant(*self.frames)}
         if width not in (None, self.width):
             return extremes
-        return extremes | {"middle": Arm(*self.middle), "single_frame": Arm(1, self.resolution[1])}
+        return extremes | {"middle": Variant(*self.middle), "single_frame": Variant(1, self.resolution[1])}

@@ -29,7 +29,8 @@ from svitt.models.text_encoder import TextConfig
 from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.records.code_hash import code_hash
 from svitt.records.workspace import Workspace
-from svitt.training.contrastive import ContrastiveBatches, contrastive_loss
+from svitt.training.batches import one_stage
+from svitt.training.contrastive import contrastive_loss
 from svitt.training.trainer import TrainConfig, train
 
 
@@ -109,13 +110,13 @@ def trained_dual_encoder(
     model = DualEncoder(model_config, seed)
 
     def trained(folder: Path) -> nn.Module:
-        batches = ContrastiveBatches(
+        batches = one_stage(
             data.clips("train"),
             captions,
             data.tokenizer,
-            num_frames=clip_frames,
-            batch_size=train_config.batch_size,
-            seed=seed,
+            clip_frames,
+            train_config.batch_size,
+            seed,
             max_length=model_config.text.max_length,
             device=device,
         )

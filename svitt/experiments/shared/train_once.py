@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from svitt.atomic import replacing
 from svitt.records.run_store import Run, RunStore
 from svitt.records.workspace import Workspace
 from svitt.training.trainer import LOG
@@ -44,9 +45,8 @@ def train_once(
         if not run.finished:
             before, began = spent(run.path), time.process_time()
             trained = train(run.path)
-            part = run.path / f".{WEIGHTS}.part"
-            save_file(trained.state_dict() if kept is None else kept(trained), part)
-            part.replace(run.path / WEIGHTS)
+            with replacing(run.path / WEIGHTS) as part:
+                save_file(trained.state_dict() if kept is None else kept(trained), part)
             run.finish({"steps": steps, "cpu_seconds": before + time.process_time() - began})
         model.load_state_dict(load_file(run.path / WEIGHTS), strict=kept is None)
         return model.to(device).eval(), run

@@ -42,7 +42,8 @@ from svitt.models.text_encoder import TextConfig
 from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.records.code_hash import code_hash
 from svitt.records.workspace import Workspace
-from svitt.training.hard_negatives import CaptionedClips, StagedBatches, staged_loss
+from svitt.training.batches import Batches, CaptionedClips
+from svitt.training.contrastive import staged_loss
 from svitt.training.trainer import TrainConfig, train
 
 MAX_LENGTH = 16
@@ -163,7 +164,7 @@ def with_pattern(model: DualEncoder, pattern: Pattern) -> DualEncoder:
     return made.eval()
 
 
-def trained_harder(
+def trained_two_object_model(
     settings: TwoObjectSettings,
     data: TwoObjectData,
     seed: int,
@@ -189,21 +190,19 @@ def trained_harder(
         title = f"two objects {seed}"
         return train(model, batches, staged_loss, recipe(settings), folder, device=device, title=title)
 
-    code = code_hash(f"{__name__}:trained_harder").hash
+    code = code_hash(f"{__name__}:trained_two_object_model").hash
     return train_once(
         "two_objects", config, seed, device, workspace,
         code=code, steps=settings.steps, model=model, train=trained,
     )[0]  # fmt: skip
 
 
-def staged_batches(settings: TwoObjectSettings, data: TwoObjectData, seed: int, device: str) -> StagedBatches:
+def staged_batches(settings: TwoObjectSettings, data: TwoObjectData, seed: int, device: str) -> Batches:
     """Clips of one object first, then of two."""
     easy_until = round(settings.easy_share * settings.steps)
     stages = [(0, captioned(data.one, "train", seed, False))] if easy_until else []
     stages.append((easy_until, captioned(data.two, "train", seed, True)))
-    return StagedBatches(
-        stages, data.tokenizer, settings.num_frames, settings.batch_size, seed, MAX_LENGTH, device
-    )
+    return Batches(stages, data.tokenizer, settings.num_frames, settings.batch_size, seed, MAX_LENGTH, device)
 
 
 def recipe(settings: TwoObjectSettings) -> TrainConfig:

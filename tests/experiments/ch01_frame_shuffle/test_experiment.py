@@ -11,7 +11,7 @@ from svitt.errors import ConfigError, RecordError
 from svitt.experiments import base
 from svitt.experiments.ch01_frame_shuffle import experiment as frame_shuffle
 from svitt.experiments.ch01_frame_shuffle import page as report
-from svitt.experiments.ch01_frame_shuffle.experiment import ARMS, SCALES, Settings
+from svitt.experiments.ch01_frame_shuffle.experiment import SCALES, VARIANTS, Settings
 from svitt.experiments.shared.tiny_models import embed_clips, world_data
 from svitt.ledger.tables import judged, rule_table, verdict_text
 from svitt.records.record import record_path
@@ -64,11 +64,11 @@ def test_outcomes_have_the_shapes_that_the_rule_reads(tiny: ModuleType, out_dir:
     assert len(rule_table(row)) == 6
 
 
-def test_the_static_arm_has_no_verb_to_choose(tiny: ModuleType, out_dir: str) -> None:
+def test_the_static_variant_has_no_verb_to_choose(tiny: ModuleType, out_dir: str) -> None:
     outcomes = base.recorded(tiny, "smoke", out_dir)[0].outcomes
     assert "static/none/rank" in outcomes and "static/none/flip" not in outcomes
     table = report.tidy(base.recorded(tiny, "smoke", out_dir))
-    assert set(table.arm) == set(ARMS) and table.value.between(0, 1).all()
+    assert set(table.arm) == set(VARIANTS) and table.value.between(0, 1).all()
 
 
 def test_clips_of_the_explorer_are_picked_by_rule(tiny: ModuleType, out_dir: str) -> None:
@@ -121,7 +121,7 @@ def test_every_scale_is_sound() -> None:
 
 
 @pytest.mark.parametrize("arm", ["mixed", "bag_of_frames"])
-def test_the_gpu_preset_trains_a_step(arm: str, tmp_path: Path) -> None:
+def test_the_gpu_preset_trains_a_step(variant: str, tmp_path: Path) -> None:
     """Its sizes and frames, one step of two clips."""
     preset = dataclasses.replace(
         SCALES["gpu"],
@@ -130,8 +130,8 @@ def test_the_gpu_preset_trains_a_step(arm: str, tmp_path: Path) -> None:
     )  # fmt: skip
     workspace = Workspace.open(str(tmp_path))
     data = world_data(frame_shuffle.world_spec(preset, 0), workspace, preset.image_size)
-    model = frame_shuffle.trained_arm(arm, preset, data, 0, "cpu", workspace)
-    frames = 1 if arm == "bag_of_frames" else 16
+    model = frame_shuffle.trained_variant(variant, preset, data, 0, "cpu", workspace)
+    frames = 1 if variant == "bag_of_frames" else 16
     assert model.config.video.grid == (frames, 8, 8) and model.config.video.width == 256
     shown = data.clips("test")[:, :16]
     assert np.isfinite(embed_clips(model, shown, "cpu")).all()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 
 from svitt.experiments import base
 from svitt.experiments.ch02_space_time_tradeoff import experiment as space_time_tradeoff
@@ -22,58 +19,30 @@ from svitt.experiments.ch02_space_time_tradeoff.experiment import (
     training_flops,
 )
 from svitt.experiments.ch02_space_time_tradeoff.settings import SCALES
-from svitt.experiments.shared.batches import Batches
-from svitt.experiments.shared.space_time_settings import Arm, Settings
+from svitt.experiments.shared.space_time_settings import Settings, Variant
 from svitt.experiments.shared.tiny_models import dual_encoder_config, world_data
-from svitt.ledger.claims import claims_file, find_claim, load_claims
-from svitt.ledger.rules import Rule
-from svitt.ledger.tables import judged, verdict_text
-from svitt.records.workspace import Workspace, project_root
+from svitt.records.workspace import Workspace
+from svitt.training.batches import one_stage
+from tests.experiments.tiny import assert_rules_read, measured
 
 TINY = Settings((0,), 40, 20, 2, other_widths=(32,), batch_size=8, warmup_steps=1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def out_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("workspace"))
-    made = ModuleType(space_time_tradeoff.__name__)
-    made.__dict__.update(vars(space_time_tradeoff), SCALES={"smoke": TINY})
-    assert base.ensure(made, "smoke", 0, "cpu", folder)[1]
-    return folder
-
-
 @pytest.fixture(scope="module")
 def run(out_dir: str) -> base.Recorded:
-    made = ModuleType(space_time_tradeoff.__name__)
-    made.__dict__.update(vars(space_time_tradeoff), SCALES={"smoke": TINY})
-    return base.recorded(made, "smoke", out_dir)[0]
+    return measured(space_time_tradeoff, TINY, out_dir)
 
 
 def test_the_rules_read_what_is_recorded(run: base.Recorded, out_dir: str) -> None:
-    claims = load_claims(claims_file(project_root()))
-    for claim in ("tradeoff", "diminishing"):
-        rule = find_claim(claims, claim).rule
-        assert isinstance(rule, Rule) and rule.outcomes() <= set(run.outcomes), claim
-        assert (
-            verdict_text(judged(claim, "smoke", out_dir))
-            == f"scale smoke, seed 0: {claim}: too small to judge"
-        )
+    assert_rules_read(run, out_dir, "tradeoff", "diminishing")
 
 
-def test_arms_and_widths_are_measured_alike(run: base.Recorded) -> None:
+def test_variants_and_widths_are_measured_alike(run: base.Recorded) -> None:
     extremes = {"frames", "resolution"}
-    for head, arms in {"": extremes | {"middle", "single_frame"}, "width32/": extremes}.items():
+    for head, variants in {"": extremes | {"middle", "single_frame"}, "width32/": extremes}.items():
         for measure in ("temporal", "spatial"):
             found = {name for name in run.outcomes if name.endswith(f"/{measure}/correct")}
-            assert {f"{head}{arm}/{measure}/correct" for arm in arms} <= found
+            assert {f"{head}{variant}/{measure}/correct" for variant in variants} <= found
             assert all(run.outcomes[name].shape == (20,) for name in found)
     assert "width32/middle/temporal/correct" not in run.outcomes
     for length in TINY.lengths:
@@ -84,12 +53,12 @@ def test_arms_and_widths_are_measured_alike(run: base.Recorded) -> None:
 
 
 @pytest.mark.parametrize("name", list(SCALES))
-def test_arms_cost_the_same(name: str) -> None:
+def test_variants_cost_the_same(name: str) -> None:
     settings = SCALES[name]
-    flops = {arm: training_flops(encoder(settings, a, settings.width), settings)
-             for arm, a in settings.arms().items()}  # fmt: skip
+    flops = {variant: training_flops(encoder(settings, a, settings.width), settings)
+             for variant, a in settings.variants().items()}  # fmt: skip
     assert flops["frames"] == flops["resolution"] == flops["middle"]
-    longest = max(arm.num_frames for arm in settings.arms().values())
+    longest = max(variant.num_frames for variant in settings.variants().values())
     assert longest <= settings.clip_frames and max(settings.lengths) <= settings.event_clip
 
 
@@ -98,19 +67,6 @@ def test_shapes_differ_in_nothing_else(out_dir: str) -> None:
     for record in split:
         choices = shape_choices(record)
         assert len(set(choices)) == 4 and record.caption("static") in choices
-
-
-def test_the_picture_is_shifted_by_the_same_share(out_dir: str) -> None:
-    for size in (16, 64):
-        data = world_data(tradeoff_spec(TINY, 0), Workspace.open(out_dir), size)
-        clips = np.zeros((8, 16, size, size, 3), np.uint8)
-        clips[:, :, size // 2, size // 2] = 255
-        batches = Batches(clips, ["a red ring on sand"] * 8, data.tokenizer, 2, 8, 0)
-        seen: set[int] = set()
-        for step in range(20):
-            lit = batches(step)["clips"].amax(dim=2)[:, 0] > 0.9
-            seen |= {int(row) - size // 2 for row in torch.nonzero(lit)[:, 1]}
-        assert min(seen) == -(size // 8) and max(seen) == size // 8
 
 
 def test_events_alternate_and_are_the_seeds_own(out_dir: str) -> None:
@@ -126,11 +82,13 @@ def test_the_gpu_preset_trains_a_step(out_dir: str) -> None:
     preset = replace(
         SCALES["gpu"], num_train=4, num_test=2, steps=1, batch_size=2, warmup_steps=1, mixed_precision="no"
     )
-    workspace, arm = Workspace.open(out_dir), Arm(*preset.frames)
-    data = world_data(tradeoff_spec(preset, 0), workspace, arm.size)
-    config = dual_encoder_config(encoder(preset, arm, preset.width), data)
+    workspace, variant = Workspace.open(out_dir), Variant(*preset.frames)
+    data = world_data(tradeoff_spec(preset, 0), workspace, variant.size)
+    config = dual_encoder_config(encoder(preset, variant, preset.width), data)
     captions = data.world.split("train").captions(1.0)
-    batches = Batches(data.clips("train"), captions, data.tokenizer, arm.num_frames, 2, 0)
+    batches = one_stage(
+        data.clips("train"), captions, data.tokenizer, variant.num_frames, 2, 0, max_shift=None
+    )
     model = trained(
         "tradeoff_frames", config, batches, preset, {"gpu": True}, workspace, preset.learning_rate
     )

@@ -15,7 +15,7 @@ from svitt.experiments.ch02_space_time_tradeoff import page as report
 from svitt.experiments.ch02_space_time_tradeoff.settings import SCALES
 
 SETTINGS = SCALES["cpu"]
-# Right out of ten by (width's head, arm, measure); a seed adds itself to the temporal measure.
+# Right out of ten by (width's head, variant, measure); a seed adds itself to the temporal measure.
 RIGHT = {
     ("", "resolution"): (5, 10),
     ("", "middle"): (7, 9),
@@ -48,7 +48,7 @@ def made(seed: int) -> Recorded:
 RUNS = [made(0), made(1), made(2)]
 
 
-def test_every_width_has_the_arms_that_were_trained() -> None:
+def test_every_width_has_the_variants_that_were_trained() -> None:
     table = report.tradeoff(RUNS)
     arms = table.groupby("width").arm.unique()
     assert list(arms[64]) == ["1 x 64 px", "4 x 32 px", "16 x 16 px"]
@@ -86,12 +86,12 @@ def test_doublings_by_kind_of_event() -> None:
     assert lengths["slow", 16] == lengths["brief", 16] == pytest.approx(0.6)
 
 
-def test_arms_cost_the_same_in_the_table() -> None:
+def test_variants_cost_the_same_in_the_table() -> None:
     table = report.budgets("cpu")
     assert set(table.tokens) == {64} and table["MFLOPs a clip"].nunique() == 1
 
 
-def test_clips_are_shown_as_the_arms_see_them() -> None:
+def test_clips_are_shown_as_the_variants_see_them() -> None:
     views = report.arm_views("smoke", 0, 1)
     assert [view.frames.shape for view in views.values()] == [
         (1, 64, 64, 3), (4, 32, 32, 3), (16, 16, 16, 3),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 
 from svitt.data.datasets import downscale
 from svitt.experiments import base
@@ -22,15 +19,13 @@ from svitt.experiments.ch04_node_sparsity import two_objects as node_sparsity_mo
 from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE
 from svitt.experiments.shared.two_object_world import (
     TwoObjectSettings,
-    trained_harder,
+    trained_two_object_model,
     two_object_data,
     video_config,
 )
 from svitt.layers.edges import EdgeSparsity
-from svitt.ledger.claims import claims_file, find_claim, load_claims
-from svitt.ledger.rules import Rule
-from svitt.ledger.tables import judged, rule_table, verdict_text
-from svitt.records.workspace import Workspace, project_root
+from svitt.records.workspace import Workspace
+from tests.experiments.tiny import assert_rules_read, measured, with_scale
 
 COSTS = CostSettings((1, 2, 4), 1, heads=1, head_dim=8, side=4, edges=EdgeSparsity(1, 1, 4))
 TINY = Settings(
@@ -47,58 +42,31 @@ MOVERS = node_sparsity_movers.Settings(
 MEASURED = ("rank", "verb", "flip", "swap", "relation")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def with_scale(module: ModuleType, settings: object) -> ModuleType:
-    made = ModuleType(module.__name__)
-    made.__dict__.update(vars(module), SCALES={"smoke": settings})
-    return made
-
-
-@pytest.fixture(scope="module")
-def out_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("workspace"))
-    assert base.ensure(with_scale(edge_sparsity, TINY), "smoke", 0, "cpu", folder)[1]
-    assert base.ensure(with_scale(node_sparsity_movers, MOVERS), "smoke", 0, "cpu", folder)[1]
-    return folder
-
-
 @pytest.fixture(scope="module")
 def run(out_dir: str) -> base.Recorded:
-    return base.recorded(with_scale(edge_sparsity, TINY), "smoke", out_dir)[0]
+    return measured(edge_sparsity, TINY, out_dir)
 
 
 @pytest.fixture(scope="module")
 def movers(out_dir: str) -> base.Recorded:
-    return base.recorded(with_scale(node_sparsity_movers, MOVERS), "smoke", out_dir)[0]
+    return measured(node_sparsity_movers, MOVERS, out_dir)
 
 
 def test_the_rules_read_what_is_recorded(run: base.Recorded, out_dir: str) -> None:
-    claims = load_claims(claims_file(project_root()))
-    parts = {"quadratic": 3, "edge-inference": 4, "edge-global": 5}
-    for claim, count in parts.items():
-        rule = find_claim(claims, claim).rule
-        assert isinstance(rule, Rule) and rule.outcomes() <= set(run.outcomes), claim
-        row = judged(claim, "smoke", out_dir)
-        assert verdict_text(row) == f"scale smoke, seed 0: {claim}: too small to judge"
-        assert len(rule_table(row)) == count
+    assert_rules_read(run, out_dir, "quadratic", "edge-inference", "edge-global")
 
 
-def test_arms_at_inference_and_trained(run: base.Recorded) -> None:
-    for arm in ("dense", "sparse", "local", "tube", "random", "cls_only", "full_no_cls", "full@0.5"):
-        draws = 2 if arm in ("sparse", "random", "full_no_cls", "full@0.5") else 1
+def test_variants_at_inference_and_trained(run: base.Recorded) -> None:
+    for variant in ("dense", "sparse", "local", "tube", "random", "cls_only", "full_no_cls", "full@0.5"):
+        draws = 2 if variant in ("sparse", "random", "full_no_cls", "full@0.5") else 1
         for what in MEASURED:
-            assert run.outcomes[f"{arm}/{what}"].shape[0] == draws, (arm, what)
-    for arm in TINY.trained:
-        assert run.outcomes[f"trained/{arm}/rank"].shape == (1, 20)
-        assert np.array_equal(run.outcomes[f"{arm}/correct"], run.outcomes[f"trained/{arm}/relation"][0])
-    # The dense arm is the same model both ways, so it scores alike.
+            assert run.outcomes[f"{variant}/{what}"].shape[0] == draws, (variant, what)
+    for variant in TINY.trained:
+        assert run.outcomes[f"trained/{variant}/rank"].shape == (1, 20)
+        assert np.array_equal(
+            run.outcomes[f"{variant}/correct"], run.outcomes[f"trained/{variant}/relation"][0]
+        )
+    # The dense variant is the same model both ways, so it scores alike.
     assert np.array_equal(run.outcomes["dense/rank"], run.outcomes["trained/dense/rank"])
     assert not np.array_equal(run.outcomes["sparse/rank"][0], run.outcomes["trained/full/rank"][0])
 
@@ -141,7 +109,7 @@ def test_tables_of_the_chapter(run: base.Recorded) -> None:
     assert set(ends.value) == {float(run.outcomes["dense/verb"].mean())}
     table = report.at_equal_density([run])
     assert len(table) == 11 and "same place, CLS unread" in table.index
-    assert list(report.trained_summary([run]).index) == [report.NAMES[arm] for arm in TINY.trained]
+    assert list(report.trained_summary([run]).index) == [report.NAMES[variant] for variant in TINY.trained]
 
 
 def test_two_runs_have_a_spread(run: base.Recorded) -> None:
@@ -178,7 +146,7 @@ def test_the_gpu_preset_trains_a_step(tmp_path: Path) -> None:
     workspace = Workspace.open(str(tmp_path))
     data = two_object_data(preset, 0, workspace)
     pattern = edge_sparsity.patterns(replace(SCALES["gpu"], model=preset), 0)["full"]
-    model = trained_harder(preset, data, 0, "cpu", workspace, pattern)
+    model = trained_two_object_model(preset, data, 0, "cpu", workspace, pattern)
     assert video_config(preset).grid == (8, 8, 8) and model.config.video.width == 256
 
 

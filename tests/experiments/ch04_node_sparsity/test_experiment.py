@@ -1,10 +1,8 @@
-"""Chapter 4's experiment: its clips, its arms, and that it takes chapter 1's model as it is."""
+"""Chapter 4's experiment: its clips, its variants, and that it takes chapter 1's model as it is."""
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -32,16 +30,14 @@ from svitt.experiments.ch04_node_sparsity.clips import (
     top_tokens,
     twin_clips,
 )
-from svitt.experiments.ch04_node_sparsity.experiment import SCALES, SELECTIONS, Settings, arm_name
+from svitt.experiments.ch04_node_sparsity.experiment import SCALES, SELECTIONS, Settings, variant_name
 from svitt.experiments.ch04_node_sparsity.harness import RULE_RATE, encode, pruned, tokens_left
 from svitt.experiments.shared.tiny_models import tiny_video_config
 from svitt.layers.token_pruning import NodeSparsity
-from svitt.ledger.claims import claims_file, find_claim, load_claims
-from svitt.ledger.rules import Rule
-from svitt.ledger.tables import judged, rule_table, verdict_text
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
 from svitt.models.text_encoder import TextConfig
-from svitt.records.workspace import Workspace, project_root
+from svitt.records.workspace import Workspace
+from tests.experiments.tiny import assert_rules_read, measured, with_scale
 
 SHARED = frame_shuffle.Settings((0,), 40, 20, 3, 3, 3, batch_size=8, warmup_steps=1, pool_size=10, draws=2)
 TINY = Settings(
@@ -51,31 +47,9 @@ SPEC = WorldSpec(3, num_test=30)
 GRID = (4, 4, 4)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def with_scale(module: ModuleType, settings: object) -> ModuleType:
-    """The experiment with a scale ``smoke`` of seconds."""
-    made = ModuleType(module.__name__)
-    made.__dict__.update(vars(module), SCALES={"smoke": settings})
-    return made
-
-
-@pytest.fixture(scope="module")
-def out_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("workspace"))
-    assert base.ensure(with_scale(node_sparsity, TINY), "smoke", 0, "cpu", folder)[1]
-    return folder
-
-
 @pytest.fixture(scope="module")
 def run(out_dir: str) -> base.Recorded:
-    return base.recorded(with_scale(node_sparsity, TINY), "smoke", out_dir)[0]
+    return measured(node_sparsity, TINY, out_dir)
 
 
 # The clips
@@ -203,7 +177,7 @@ def test_random_tokens_follow_the_seed_not_the_batch() -> None:
     assert not np.array_equal(split[0], split[2])  # batches do not repeat the draw
 
 
-def test_the_oracle_keeps_what_its_scores_say() -> None:
+def test_a_given_selection_keeps_what_its_scores_say() -> None:
     scores = np.random.default_rng(2).random((5, 64)).astype(np.float32)
     model = pruned(tiny_model(), NodeSparsity(0.3, (0, 1), "given"))
     kept = encode(model, CLIPS, "cpu", scores=scores, batch_size=2).kept
@@ -240,13 +214,7 @@ def test_two_replays_give_identical_outcomes(run: base.Recorded, out_dir: str, t
 
 
 def test_the_rules_read_what_is_recorded(run: base.Recorded, out_dir: str) -> None:
-    claims = load_claims(claims_file(project_root()))
-    for claim in ("node-inference", "foreground"):
-        rule = find_claim(claims, claim).rule
-        assert isinstance(rule, Rule) and rule.outcomes() <= set(run.outcomes), claim
-        row = judged(claim, "smoke", out_dir)
-        assert verdict_text(row) == f"scale smoke, seed 0: {claim}: too small to judge"
-        assert len(rule_table(row)) == 4
+    assert_rules_read(run, out_dir, "node-inference", "foreground")
 
 
 def test_selections_keep_different_tokens(run: base.Recorded) -> None:
@@ -257,7 +225,7 @@ def test_selections_keep_different_tokens(run: base.Recorded) -> None:
     assert run.outcomes["random/rank"].shape == (2, 20) and run.outcomes["cls@0.2/rank"].shape == (1, 20)
 
 
-def test_the_oracle_finds_the_object_and_random_tokens_the_clips_share(run: base.Recorded) -> None:
+def test_who_knows_the_object_keeps_it_and_random_tokens_the_clips_share(run: base.Recorded) -> None:
     values = run.record.values
     assert values["oracle/named_share"] > 3 * values["clip/named_share"]
     assert abs(values["random/named_share"] - values["clip/named_share"]) < 0.01
@@ -312,7 +280,7 @@ def test_every_scale_is_sound() -> None:
         assert max(settings.prune_layers) < settings.model.depth - 1, name  # a layer works on what is left
         assert settings.model is frame_shuffle.SCALES[name]  # so that the trained models are shared
     assert SCALES["cpu"].seeds == (0, 1, 2, 3, 4)
-    assert arm_name("cls", RULE_RATE) == "cls" and arm_name("cls", 0.3) == "cls@0.3"
+    assert variant_name("cls", RULE_RATE) == "cls" and variant_name("cls", 0.3) == "cls@0.3"
 
 
 def test_the_gpu_preset_prunes_what_its_model_sees() -> None:

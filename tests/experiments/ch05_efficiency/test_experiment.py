@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -24,6 +23,7 @@ from svitt.ledger.tables import judged, rule_table, verdict_text
 from svitt.profiling.benchmark import threads
 from svitt.profiling.memory import Memory
 from svitt.records.workspace import project_root
+from tests.experiments.tiny import with_scale
 
 TINY = Settings(
     (0,),
@@ -42,24 +42,18 @@ TINY = Settings(
 )
 
 
-def with_scale(settings: Settings) -> ModuleType:
-    module = ModuleType(efficiency.__name__)
-    module.__dict__.update(vars(efficiency), SCALES={"smoke": settings})
-    return module
-
-
 @pytest.fixture(scope="module")
 def out_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = str(tmp_path_factory.mktemp("workspace"))
     with threads(1):
         for seed in (0, 1):
-            base.ensure(with_scale(TINY), "smoke", seed, "cpu", folder)
+            base.ensure(with_scale(efficiency, TINY), "smoke", seed, "cpu", folder)
         yield folder
 
 
 @pytest.fixture(scope="module")
 def runs(out_dir: str) -> list[base.Recorded]:
-    return base.recorded(with_scale(TINY), "smoke", out_dir)
+    return base.recorded(with_scale(efficiency, TINY), "smoke", out_dir)
 
 
 def test_counts_are_the_same_for_every_seed_and_times_are_kept_run_by_run(runs: list[base.Recorded]) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -38,10 +36,10 @@ from svitt.experiments.ch06_retrieval_qa.fusion_tokens import (
 )
 from svitt.experiments.ch06_retrieval_qa.settings import Settings
 from svitt.experiments.ch06_retrieval_qa.training import (
-    ARMS,
+    VARIANTS,
     SparseSettings,
-    TrainedArm,
-    trained_arm,
+    TrainedVariant,
+    trained_variant,
     training_flops,
 )
 from svitt.experiments.shared.two_object_world import (
@@ -50,10 +48,8 @@ from svitt.experiments.shared.two_object_world import (
     captioned,
     two_object_data,
 )
-from svitt.ledger.claims import claims_file, find_claim, load_claims
-from svitt.ledger.rules import Rule
-from svitt.ledger.tables import judged, verdict_text
-from svitt.records.workspace import Workspace, project_root
+from svitt.records.workspace import Workspace
+from tests.experiments.tiny import assert_rules_read, measured
 
 MODEL = TwoObjectSettings(40, 20, 20, 4, batch_size=8, warmup_steps=1)
 TINY = Settings(
@@ -69,30 +65,9 @@ TINY = Settings(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def with_scale(settings: Settings) -> ModuleType:
-    made = ModuleType(retrieval_qa.__name__)
-    made.__dict__.update(vars(retrieval_qa), SCALES={"smoke": settings})
-    return made
-
-
-@pytest.fixture(scope="module")
-def out_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("workspace"))
-    assert base.ensure(with_scale(TINY), "smoke", 0, "cpu", folder)[1]
-    return folder
-
-
 @pytest.fixture(scope="module")
 def run(out_dir: str) -> base.Recorded:
-    return base.recorded(with_scale(TINY), "smoke", out_dir)[0]
+    return measured(retrieval_qa, TINY, out_dir)
 
 
 @pytest.fixture(scope="module")
@@ -101,27 +76,23 @@ def data(out_dir: str) -> TwoObjectData:
 
 
 @pytest.fixture(scope="module")
-def dense(out_dir: str, data: TwoObjectData) -> TrainedArm:
-    return trained_arm("dense", MODEL, TINY.sparse, data, 0, "cpu", Workspace.open(out_dir))
+def dense(out_dir: str, data: TwoObjectData) -> TrainedVariant:
+    return trained_variant("dense", MODEL, TINY.sparse, data, 0, "cpu", Workspace.open(out_dir))
 
 
 def test_the_rules_read_what_is_recorded(run: base.Recorded, out_dir: str) -> None:
-    claims = load_claims(claims_file(project_root()))
-    for claim in ("crossmodal-selection", "sparse-equals-dense"):
-        rule = find_claim(claims, claim).rule
-        assert isinstance(rule, Rule) and rule.outcomes() <= set(run.outcomes), claim
-        assert (
-            verdict_text(judged(claim, "smoke", out_dir))
-            == f"scale smoke, seed 0: {claim}: too small to judge"
-        )
+    assert_rules_read(run, out_dir, "crossmodal-selection", "sparse-equals-dense")
 
 
-def test_every_arm_is_measured_alike(run: base.Recorded) -> None:
+def test_every_variant_is_measured_alike(run: base.Recorded) -> None:
     o = run.outcomes
-    for arm in NAMES.values():
-        assert o[f"{arm}/rank"].shape == (20,) and o[f"{arm}/heldout/rank"].shape == (8,)
-        assert o[f"{arm}/curve/rank"].shape == (len(o[f"{arm}/curve/steps"]), 20)
-        assert o[f"{arm}/curve/steps"][-1] == 4 and (o[f"{arm}/curve/rank"][-1] == o[f"{arm}/rank"]).all()
+    for variant in NAMES.values():
+        assert o[f"{variant}/rank"].shape == (20,) and o[f"{variant}/heldout/rank"].shape == (8,)
+        assert o[f"{variant}/curve/rank"].shape == (len(o[f"{variant}/curve/steps"]), 20)
+        assert (
+            o[f"{variant}/curve/steps"][-1] == 4
+            and (o[f"{variant}/curve/rank"][-1] == o[f"{variant}/rank"]).all()
+        )
     for name in ("dense", "sparse", "text_only", "single_frame"):
         assert o[f"{name}/answer_correct"].shape == o["question_kind"].shape
     assert (o["guided/rank"] == o["dense/text_cls_0.1/rank"]).all()
@@ -129,11 +100,11 @@ def test_every_arm_is_measured_alike(run: base.Recorded) -> None:
 
 
 def test_sparse_training_costs_less(run: base.Recorded) -> None:
-    flops = {arm: float(run.outcomes[f"{arm}/train_flops"]) for arm in NAMES.values()}
+    flops = {variant: float(run.outcomes[f"{variant}/train_flops"]) for variant in NAMES.values()}
     assert flops["sparse"] < min(flops["edges"], flops["nodes"]) < flops["dense"]
 
 
-def test_weights_on_the_way(dense: TrainedArm) -> None:
+def test_weights_on_the_way(dense: TrainedVariant) -> None:
     assert dense.steps() == [1, 2, 3, 4]
     weights = [dense.after(step).state_dict()["video_projection.weight"] for step in dense.steps()]
     assert all(not torch.equal(a, b) for a, b in pairwise(weights))
@@ -141,13 +112,13 @@ def test_weights_on_the_way(dense: TrainedArm) -> None:
         dense.after(7)
 
 
-def test_arms_differ_in_nothing_but_what_is_sparse() -> None:
-    for arm, (edges, nodes) in ARMS.items():
-        changes = SparseSettings().of(arm, 3)
+def test_variants_differ_in_nothing_but_what_is_sparse() -> None:
+    for variant, (edges, nodes) in VARIANTS.items():
+        changes = SparseSettings().of(variant, 3)
         assert ("edges" in changes) == edges and ("nodes" in changes) == nodes
 
 
-def test_flops_grow_with_the_steps(dense: TrainedArm) -> None:
+def test_flops_grow_with_the_steps(dense: TrainedVariant) -> None:
     assert training_flops(dense.model, MODEL, 6) == 3 * training_flops(dense.model, MODEL, 2) > 0
 
 
@@ -181,7 +152,7 @@ def test_a_single_frame_is_one_of_the_clip(data: TwoObjectData) -> None:
 
 
 @pytest.fixture(scope="module")
-def batches(data: TwoObjectData, dense: TrainedArm) -> FusionBatches:
+def batches(data: TwoObjectData, dense: TrainedVariant) -> FusionBatches:
     told = captioned(data.two, "train", 0, True)
     found = asked(data.two, data.one, "train", 0)
     frames = frames_shown(found.clips, 4, np.random.default_rng(0), "clip")
@@ -210,7 +181,7 @@ def test_wrong_pairs_are_wrong(batches: FusionBatches) -> None:
         assert all(matching.captions[clip] != text for text, clip in wrong)
 
 
-def test_the_model_begins_with_what_the_encoders_learnt(data: TwoObjectData, dense: TrainedArm) -> None:
+def test_the_model_begins_with_what_the_encoders_learnt(data: TwoObjectData, dense: TrainedVariant) -> None:
     settings = FusionSettings(text_layers=2)
     model = around(dense.model, data.tokenizer, settings, fusion_tokenizer(), 0)
     texts = ["a red ring moves left and a blue bar grows on sand", "a white pole shrinks on grass"]
@@ -226,7 +197,7 @@ def test_the_model_begins_with_what_the_encoders_learnt(data: TwoObjectData, den
 
 
 def test_training_fits_a_few_pairs_and_answers(
-    data: TwoObjectData, dense: TrainedArm, batches: FusionBatches
+    data: TwoObjectData, dense: TrainedVariant, batches: FusionBatches
 ) -> None:
     model = around(dense.model, data.tokenizer, FusionSettings(), fusion_tokenizer(), 0)
     batch = batches(0)
@@ -244,7 +215,7 @@ def test_training_fits_a_few_pairs_and_answers(
 
 
 def test_answers_are_those_of_the_whole_list(
-    data: TwoObjectData, dense: TrainedArm, batches: FusionBatches
+    data: TwoObjectData, dense: TrainedVariant, batches: FusionBatches
 ) -> None:
     """Against scoring every answer of the list whole, one question at a time."""
     token = fusion_tokenizer()
@@ -266,7 +237,7 @@ def test_answers_are_those_of_the_whole_list(
         assert found[i] == (best == question.answer)
 
 
-def test_the_second_look_orders_by_the_matching_head(data: TwoObjectData, dense: TrainedArm) -> None:
+def test_the_second_look_orders_by_the_matching_head(data: TwoObjectData, dense: TrainedVariant) -> None:
     token = fusion_tokenizer()
     model = around(dense.model, data.tokenizer, FusionSettings(), token, 0).eval()
     captions = np.array([record.caption("mixed") for record in data.two.world.split("test")[:6]])
@@ -328,16 +299,16 @@ def test_examples_of_questions() -> None:
 
 
 def test_the_gpu_preset_trains_a_step(out_dir: str, data: TwoObjectData) -> None:
-    """Its sizes, a step of two clips for the arm that is sparse in both ways."""
+    """Its sizes, a step of two clips for the variant that is sparse in both ways."""
     preset = replace(
         SCALES["gpu"].model, num_train=8, num_easy=4, num_test=4, steps=1, easy_share=0.0, batch_size=2,
         warmup_steps=1, mixed_precision="no",
     )  # fmt: skip
     workspace = Workspace.open(out_dir)
     made = two_object_data(preset, 0, workspace)
-    arm = trained_arm("both", preset, SCALES["gpu"].sparse, made, 0, "cpu", workspace)
-    assert arm.model.config.video.grid == (8, 8, 8) and arm.model.config.video.edges is not None
-    seen = tokens(arm.model, made.two.clips("train")[:2, :8], "cpu")
+    variant = trained_variant("both", preset, SCALES["gpu"].sparse, made, 0, "cpu", workspace)
+    assert variant.model.config.video.grid == (8, 8, 8) and variant.model.config.video.edges is not None
+    seen = tokens(variant.model, made.two.clips("train")[:2, :8], "cpu")
     assert seen.shape[1] < 1 + 512 // 2
 
 

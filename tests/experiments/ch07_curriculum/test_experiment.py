@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,44 +16,19 @@ from svitt.experiments.ch07_curriculum.page import tuning_table
 from svitt.experiments.ch07_curriculum.scales import SCALES
 from svitt.experiments.ch07_curriculum.settings import Settings
 from svitt.experiments.shared.space_time_settings import Settings as Events
-from svitt.ledger.claims import claims_file, find_claim, load_claims
-from svitt.ledger.rules import Rule
-from svitt.ledger.tables import judged, verdict_text
-from svitt.records.workspace import Workspace, project_root
+from svitt.records.workspace import Workspace
+from tests.experiments.tiny import assert_rules_read, measured
 
 TINY = Settings((0,), Events((0,), 32, 10, batch_size=8, warmup_steps=1), (6, 12))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def out_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tmp_path_factory.mktemp("workspace"))
-
-
 @pytest.fixture(scope="module")
 def found(out_dir: str) -> base.Recorded:
-    made = ModuleType(curriculum.__name__)
-    made.__dict__.update(vars(curriculum), SCALES={"smoke": TINY})
-    assert base.ensure(made, "smoke", 0, "cpu", out_dir)[1]
-    return base.recorded(made, "smoke", out_dir)[0]
+    return measured(curriculum, TINY, out_dir)
 
 
 def test_the_rules_read_what_is_recorded(found: base.Recorded, out_dir: str) -> None:
-    claims = load_claims(claims_file(project_root()))
-    for claim in ("expansion", "overfit"):
-        rule = find_claim(claims, claim).rule
-        assert isinstance(rule, Rule) and rule.outcomes() <= set(found.outcomes), claim
-        assert (
-            verdict_text(judged(claim, "smoke", out_dir))
-            == f"scale smoke, seed 0: {claim}: too small to judge"
-        )
+    assert_rules_read(found, out_dir, "expansion", "overfit")
 
 
 def test_every_cell_is_measured(found: base.Recorded) -> None:
@@ -68,14 +41,14 @@ def test_every_cell_is_measured(found: base.Recorded) -> None:
     assert (np.diff(o["expansion/stages"][:, 1] / (4 * o["expansion/stages"][:, 0])) < 0).all()
     assert (o["sparse/longest/correct"] == o["direct/correct"][1, 1]).all()
     assert (o["dense/shortest/correct"] == o["short/correct"][1]).all()
-    for arm in ("lengthen", "sparsify", "sparse/middle", "dense/middle"):
-        assert o[f"{arm}/correct"].shape == (10,) and o[f"{arm}/cpu_seconds"] > 0
+    for variant in ("lengthen", "sparsify", "sparse/middle", "dense/middle"):
+        assert o[f"{variant}/correct"].shape == (10,) and o[f"{variant}/cpu_seconds"] > 0
     assert (o["direct/cpu_seconds"] > 0).all()
     assert float(o["chance"]) == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu"])
-def test_all_arms_cost_the_same(name: str) -> None:
+def test_all_variants_cost_the_same(name: str) -> None:
     s = SCALES[name]
     first = s.base()
     for budget in range(len(s.budgets)):
@@ -125,14 +98,11 @@ def test_a_step_of_every_stage_of_the_gpu_preset(out_dir: str) -> None:
 
 
 def test_tuning_looks_at_validation_clips_alone(out_dir: str) -> None:
-    made = ModuleType(curriculum_tuning.__name__)
     tiny = curriculum_tuning.Settings(
         (1000,), replace(TINY, events=replace(TINY.events, num_test=12)), (3e-3,)
     )
-    made.__dict__.update(vars(curriculum_tuning), SCALES={"smoke": tiny})
-    assert base.ensure(made, "smoke", 1000, "cpu", out_dir)[1]
-    (found,) = base.recorded(made, "smoke", out_dir)
-    trials = {arm: len(tiny.trials(arm)) for arm in curriculum_tuning.ARMS}
+    found = measured(curriculum_tuning, tiny, out_dir, 1000)
+    trials = {variant: len(tiny.trials(variant)) for variant in curriculum_tuning.VARIANTS}
     assert trials == {"direct": 1, "dense_direct": 1, "expansion": 4}
     right = [array for name, array in found.outcomes.items() if name.endswith("/correct")]
     assert len(right) == 6 and all(

@@ -53,7 +53,7 @@ def made(seed: int) -> Recorded:
 RUNS = [made(0), made(1), made(2)]
 
 
-def test_the_arms_stand_at_the_larger_budget_and_middle_keep_rate() -> None:
+def test_the_variants_stand_at_the_larger_budget_and_middle_keep_rate() -> None:
     table = report.arms(RUNS[:1]).set_index("trained")["right event"]
     assert list(table.index) == list(report.ARMS.values())
     assert table["both grow: sparse expansion"] == pytest.approx(0.7)

@@ -76,12 +76,12 @@ def test_a_share_that_no_number_of_blocks_makes_is_refused() -> None:
 def test_hops_are_shortest_paths(name: str) -> None:
     mask = layer_mask(PATTERNS[name], GRID, 0).numpy()
     graph = nx.from_numpy_array(mask.astype(int).T, create_using=nx.DiGraph)  # key -> query
-    oracle = np.full((65, 65), -1)
+    reference = np.full((65, 65), -1)
     for key, lengths in nx.all_pairs_shortest_path_length(graph):
         for query, length in lengths.items():
-            oracle[query, key] = length
-    np.fill_diagonal(oracle, 0)
-    assert np.array_equal(hop_distances(mask), oracle[1:, 1:])
+            reference[query, key] = length
+    np.fill_diagonal(reference, 0)
+    assert np.array_equal(hop_distances(mask), reference[1:, 1:])
 
 
 def test_cls_joins_all_within_two_hops_and_local_edges_alone_never_do() -> None:

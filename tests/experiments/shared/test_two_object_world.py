@@ -1,4 +1,4 @@
-"""Worlds of two objects: captions that fit, wrong captions that do not, fair arms, scores that can be low."""
+"""Worlds of two objects: captions that fit, wrong ones that do not, fair variants, scores that can be low."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from svitt.experiments.shared.two_object_world import (
     TwoObjectSettings,
     captioned,
     relations,
-    trained_harder,
+    trained_two_object_model,
     two_object_data,
     video_config,
     with_pattern,
@@ -66,10 +66,10 @@ def test_every_second_clear_relation_is_told_with_its_opposite_as_wrong(data: Tw
     }
 
 
-def test_arms_start_alike_and_keep_their_edges(data: TwoObjectData, workspace: Workspace) -> None:
+def test_variants_start_alike_and_keep_their_edges(data: TwoObjectData, workspace: Workspace) -> None:
     patterns = named_patterns(video_config(TINY).grid, 4, 0)
-    dense = trained_harder(TINY, data, 0, "cpu", workspace)
-    sparse = trained_harder(TINY, data, 0, "cpu", workspace, patterns["full"])
+    dense = trained_two_object_model(TINY, data, 0, "cpu", workspace)
+    sparse = trained_two_object_model(TINY, data, 0, "cpu", workspace, patterns["full"])
     masks = masked_parameters(sparse.video_encoder)
     assert len(masks) == TINY.depth and not bool(masks[0].all())
     assert dense.state_dict().keys() == sparse.state_dict().keys()
@@ -79,12 +79,12 @@ def test_arms_start_alike_and_keep_their_edges(data: TwoObjectData, workspace: W
     ]
     assert any(differ)
     assert len(list(Path(workspace.runs).glob("two_objects-*"))) == 2
-    again = trained_harder(TINY, data, 0, "cpu", workspace, patterns["full"])  # found, not trained
+    again = trained_two_object_model(TINY, data, 0, "cpu", workspace, patterns["full"])  # found, not trained
     assert all(torch.equal(a, b) for a, b in zip(sparse.parameters(), again.parameters(), strict=True))
 
 
 def test_all_edges_change_nothing(data: TwoObjectData, workspace: Workspace) -> None:
-    dense = trained_harder(TINY, data, 0, "cpu", workspace)
+    dense = trained_two_object_model(TINY, data, 0, "cpu", workspace)
     same = with_pattern(dense, named_patterns(video_config(TINY).grid, 4, 0)["dense"])
     clips = torch.randn(2, 4, 3, 32, 32)
     assert torch.allclose(dense.encode_video(clips), same.encode_video(clips), atol=1e-6)
@@ -93,7 +93,7 @@ def test_all_edges_change_nothing(data: TwoObjectData, workspace: Workspace) -> 
 def test_scores_are_perfect_for_the_captions_own_embeddings_and_low_for_others(
     data: TwoObjectData, workspace: Workspace
 ) -> None:
-    model = trained_harder(TINY, data, 0, "cpu", workspace)
+    model = trained_two_object_model(TINY, data, 0, "cpu", workspace)
     texts = TwoObjectTexts(data.two.world.spec, data.two.world.split("test"), 10)
     embedded = embed(model, texts, data.tokenizer, "cpu")
     own = embedded.pool[[embedded.distinct.index(caption) for caption in texts.captions]]
@@ -113,7 +113,7 @@ def test_scores_are_perfect_for_the_captions_own_embeddings_and_low_for_others(
 
 
 def test_ties_are_wrong(data: TwoObjectData, workspace: Workspace) -> None:
-    model = trained_harder(TINY, data, 0, "cpu", workspace)
+    model = trained_two_object_model(TINY, data, 0, "cpu", workspace)
     texts = TwoObjectTexts(data.two.world.spec, data.two.world.split("test"), 10)
     nothing = score(np.zeros((20, 64), np.float32), embed(model, texts, data.tokenizer, "cpu"))
     assert nothing.rank.min() == 10

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from svitt.errors import CheckpointError
-from svitt.models.checkpoints.io import CONFIG, TOKENIZER, WEIGHTS, load_model, save_model
+from svitt.models.checkpoints.integrity import CONFIG, TOKENIZER, WEIGHTS
+from svitt.models.checkpoints.io import load_model, save_model
 
 CHECKPOINT = Path(__file__).parents[3] / "data" / "checkpoints" / "two_objects"
 VALUES = (

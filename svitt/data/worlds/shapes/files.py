@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 
+from svitt.atomic import write_atomically
 from svitt.data.worlds.shapes.render import ClipTruth, Frames, render
 from svitt.data.worlds.shapes.scene import WorldSpec, clip_parameters
 from svitt.errors import AnnotationError
@@ -97,17 +97,7 @@ def write_new(path: Path, content: bytes) -> None:
             f"{path}: exists with other content than this world's; it was left as it is. "
             "Delete it, or make the world in another folder"
         )
-    write_atomic(path, content)
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replaces ``path`` at one stroke."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_atomically(path, content)
 
 
 def remove_parts(folder: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any, get_args
 from filelock import FileLock
 from tqdm.auto import tqdm
 
+from svitt.atomic import write_atomically
 from svitt.config import from_dict, to_dict
 from svitt.data.workers import serve
 from svitt.data.worlds.shapes.files import (
@@ -26,7 +27,6 @@ from svitt.data.worlds.shapes.files import (
     read_journal,
     read_json,
     remove_parts,
-    write_atomic,
 )
 from svitt.data.worlds.shapes.grammar import CaptionKind, Mover, Scene
 from svitt.data.worlds.shapes.scene import SPLITS, WorldSpec, clip_parameters
@@ -89,7 +89,7 @@ def _make_locked(spec: WorldSpec, folder: Path, workers: int, progress: bool) ->
         if not (folder / MANIFEST).exists():
             append_journal(folder / JOURNAL, made)
     if not (folder / MANIFEST).exists():
-        write_atomic(folder / MANIFEST, _manifest(spec, entries))
+        write_atomically(folder / MANIFEST, _manifest(spec, entries))
     (folder / JOURNAL).unlink(missing_ok=True)
 
 
@@ -111,7 +111,7 @@ def _claim(spec: WorldSpec, folder: Path) -> None:
             f"{folder}: is neither empty nor a world (it holds {', '.join(others[:3])}); "
             "choose an empty folder"
         )
-    write_atomic(folder / SPEC, (json.dumps(wanted, indent=1) + "\n").encode())
+    write_atomically(folder / SPEC, (json.dumps(wanted, indent=1) + "\n").encode())
 
 
 def _spec_record(spec: WorldSpec) -> dict[str, Any]:

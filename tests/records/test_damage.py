@@ -86,11 +86,11 @@ def test_damaged_outcomes_are_a_record_error(name: str, tmp_path: Path) -> None:
     [
         b"",
         b"no gzip",
-        gzip.compress(b"{}")[:-3],
-        gzip.compress(b"{}") + b"more",
-        gzip.compress(b"{" * 100_000),
-        gzip.compress(b'{"a": NaN}'),
-        gzip.compress(b'{"rank": 1, "rank": 2}'),
+        gzip.compress(b"{}", mtime=0)[:-3],
+        gzip.compress(b"{}", mtime=0) + b"more",
+        gzip.compress(b"{" * 100_000, mtime=0),
+        gzip.compress(b'{"a": NaN}', mtime=0),
+        gzip.compress(b'{"rank": 1, "rank": 2}', mtime=0),
     ],
 )
 def test_torn_bytes_are_a_record_error(data: bytes, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_torn_bytes_are_a_record_error(data: bytes, tmp_path: Path) -> None:
 def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     """Some 300 kB that unpack to 300 MB: refused at the size that the record states, not after."""
     path = written(tmp_path)
-    outcomes_path(path).write_bytes(gzip.compress(b" " * 300_000_000, compresslevel=1))
+    outcomes_path(path).write_bytes(gzip.compress(b" " * 300_000_000, compresslevel=1, mtime=0))
     with pytest.raises(RecordError, match="unpacks to more than the"):
         read_outcomes(path)
 
@@ -111,7 +111,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
 def test_not_a_number_cannot_hide(tmp_path: Path) -> None:
     path = written(tmp_path)
     text = gzip.decompress(outcomes_path(path).read_bytes()).decode().replace("1.25", "NaN")
-    outcomes_path(path).write_bytes(gzip.compress(text.encode()))
+    outcomes_path(path).write_bytes(gzip.compress(text.encode(), mtime=0))
     with pytest.raises(RecordError, match="NaN or infinity"):
         read_outcomes(path)
 

@@ -23,6 +23,16 @@ class _Units:
     sequence_header: int
 
 
+@dataclass(frozen=True)
+class Facts:
+    """progressive: whether interlaced pictures are excluded. pixels: pixel format, full range not told apart;
+    matrix: number of the colour matrix (ITU-T H.273); None where only decoding tells."""
+
+    progressive: bool
+    pixels: str | None = None
+    matrix: int = 2
+
+
 _UNITS = {
     "h264": _Units(range(1, 6), frozenset({5}), 7),
     "hevc": _Units(range(32), frozenset({19, 20}), 33),
@@ -66,19 +76,20 @@ def frames_shown(codec: str, packet: bytes) -> int | None:
     return 1 if codec in _UNITS or codec == "av1" else None
 
 
-def never_interlaced(codec: str, header: bytes) -> bool:
-    """Whether the stream's header excludes interlaced pictures. False where it does not tell."""
+def picture_facts(codec: str, header: bytes) -> Facts:
+    """What the stream's header says of its pictures; Facts.progressive is False where it does not tell."""
     if codec not in _UNITS:
-        return codec in ("vp8", "vp9", "av1")
+        return Facts(codec in ("vp8", "vp9", "av1"), "yuv420p" if codec == "vp8" else None)
     headers = [
         unit.replace(b"\x00\x00\x03", b"\x00\x00")
         for unit in _header_units(codec, header)
         if unit and _kind(codec, unit) == _UNITS[codec].sequence_header
     ]
     try:
-        return bool(headers) and all(_FRAMES_ONLY[codec](unit) for unit in headers)
+        found = {_FACTS[codec](unit) for unit in headers}
     except (ValueError, IndexError):  # a header that ends too early proves nothing
-        return False
+        found = set()
+    return found.pop() if len(found) == 1 else Facts(False)
 
 
 def _kind(codec: str, unit: bytes) -> int:
@@ -128,8 +139,11 @@ class _Bits:
         self._at = 0
 
     def fixed(self, width: int) -> int:
+        """The next ``width`` bits as a number; 0 for none."""
         self._at += width
-        return int(self._bits[self._at - width : self._at], 2)
+        if self._at > len(self._bits):
+            raise ValueError("the header ends too early")
+        return int("0" + self._bits[self._at - width : self._at], 2)
 
     def exponential(self) -> int:
         """An Exp-Golomb number (section 9.1); for a signed one, its code number."""
@@ -142,39 +156,55 @@ class _Bits:
             self.exponential()
 
 
-def _h264_frames_only(unit: bytes) -> bool:
-    """``frame_mbs_only_flag``, behind what section 7.3.2.1.1 puts before it."""
+def _h264_facts(unit: bytes) -> Facts:
+    """From a sequence header, its fields in the order of sections 7.3.2.1.1 and E.1.1."""
     bits = _Bits(unit[1:])
+    chroma, depths = 1, 0
     profile = bits.fixed(8)
     bits.fixed(16)  # constraints, level
-    bits.skip_exponential(1)  # number of this header
+    bits.exponential()  # number of this header
     if profile in _HIGH_PROFILES:
-        if bits.exponential() == 3:  # chroma
-            bits.fixed(1)
-        bits.skip_exponential(2)  # bit depths
+        chroma = bits.exponential()
+        bits.fixed(chroma == 3)
+        depths = bits.exponential() + bits.exponential()
         bits.fixed(1)
         if bits.fixed(1):  # scaling lists: not read, so nothing is proven
-            return False
-    bits.skip_exponential(1)  # width of frame numbers
+            return Facts(False)
+    bits.exponential()  # width of frame numbers
     order = bits.exponential()
     if order == 0:
-        bits.skip_exponential(1)
+        bits.exponential()
     elif order == 1:
         bits.fixed(1)
         bits.skip_exponential(2)
         bits.skip_exponential(bits.exponential())
-    bits.skip_exponential(1)  # reference frames
+    bits.exponential()  # reference frames
     bits.fixed(1)
     bits.skip_exponential(2)  # size
-    return bits.fixed(1) == 1
+    progressive = bits.fixed(1) == 1
+    bits.fixed(1 if progressive else 2)
+    if bits.fixed(1):  # cropping
+        bits.skip_exponential(4)
+    matrix = 2
+    if bits.fixed(1):  # usability information
+        if bits.fixed(1) and bits.fixed(8) == 255:  # shape of pixels
+            bits.fixed(32)
+        if bits.fixed(1):  # overscan
+            bits.fixed(1)
+        if bits.fixed(1):
+            bits.fixed(4)  # video format, range
+            if bits.fixed(1):
+                bits.fixed(16)  # primaries, transfer
+                matrix = bits.fixed(8)
+    return Facts(progressive, "yuv420p" if chroma == 1 and depths == 0 else f"chroma {chroma}", matrix)
 
 
-def _hevc_frames_only(unit: bytes) -> bool:
+def _hevc_facts(unit: bytes) -> Facts:
     """``general_progressive_source_flag`` without its interlaced twin (section 7.3.3)."""
-    return unit[8] >> 6 == 0b10
+    return Facts(unit[8] >> 6 == 0b10)
 
 
-_FRAMES_ONLY = {"h264": _h264_frames_only, "hevc": _hevc_frames_only}
+_FACTS = {"h264": _h264_facts, "hevc": _hevc_facts}
 
 
 def _vp9_frames(packet: bytes) -> list[bytes]:

@@ -69,9 +69,12 @@ class DecordReader:
         """(T,) ascending -> uint8 (T, H, W, 3)."""
         try:
             # Not set_bridge, which is thread-local state.
-            return self._reader.get_batch(indices.tolist()).asnumpy()
+            frames: Frames = self._reader.get_batch(indices.tolist()).asnumpy()
         except self._errors as error:
             raise DecordError(_first_line(error)) from error
+        if frames.shape[1] % 2 or frames.shape[2] % 2:
+            raise DecordError("odd size, at which its colours are not PyAV's")
+        return frames
 
 
 class PyAVReader:

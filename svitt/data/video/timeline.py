@@ -14,7 +14,7 @@ from typing import Any
 import av
 import numpy as np
 
-from svitt.data.video.bitstream import frames_shown, never_interlaced, restarts
+from svitt.data.video.bitstream import Facts, frames_shown, picture_facts, restarts
 from svitt.data.video.container import matroska_may_turn
 
 # Pixel formats and colour matrices (numbers of ITU-T H.273: BT.709, unspecified, FCC, BT.470BG, SMPTE 170M,
@@ -56,21 +56,22 @@ class _Packets:
 
 def find_timeline(path: Path) -> Timeline | None:
     """The timeline of a file's best video stream; None without one. Errors: av.error.FFmpegError."""
-    with av.open(str(path)) as container:
+    # No codec may be opened: libavformat would decode a frame, which takes longer than all that is done here.
+    with av.open(str(path), options={"codec_whitelist": "none"}) as container:
         stream = container.streams.best("video")
         if stream is None:
             return None
         codec, header = stream.codec.canonical_name, stream.codec_context.extradata or b""
+        facts = picture_facts(codec, header)
         packets = _read(container, stream, codec, header)
-        frames_only = never_interlaced(codec, header)
         doubt = (
-            _doubt_of_pixels(stream, codec, frames_only)
-            or ("several video streams" if len(container.streams.video) > 1 else None)
+            (None if codec in _SHARED_CODECS else f"its codec is {codec}")
             or _doubt_of_order(packets)
             or _doubt_of_container(path, container, packets)
+            or _doubt_of_pixels(path, facts)
         )
         fps = float(stream.average_rate or stream.guessed_rate or 0)
-        return Timeline(_count(packets) if frames_only else None, fps, tuple(packets.keys), doubt)
+        return Timeline(_count(packets) if facts.progressive else None, fps, tuple(packets.keys), doubt)
 
 
 def _read(container: Any, stream: Any, codec: str, header: bytes) -> _Packets:
@@ -102,20 +103,6 @@ def _count(packets: _Packets) -> int | None:
     return sum(packets.shown)
 
 
-def _doubt_of_pixels(stream: Any, codec: str, frames_only: bool) -> str | None:
-    """Why decord may give other pixels for the same frame."""
-    context = stream.codec_context
-    if codec not in _SHARED_CODECS:
-        return f"its codec is {codec}"
-    if not frames_only:
-        return "may be interlaced"
-    if context.width % 2 or context.height % 2:
-        return f"odd size, {context.width} x {context.height}"
-    if context.pix_fmt not in _SHARED_FORMATS or context.colorspace not in _SHARED_MATRICES:
-        return f"pixel format {context.pix_fmt}, colour matrix {context.colorspace}"
-    return None
-
-
 def _doubt_of_order(packets: _Packets) -> str | None:
     """Why decord may give another frame."""
     if packets.discarded:
@@ -137,6 +124,8 @@ def _doubt_of_order(packets: _Packets) -> str | None:
 def _doubt_of_container(path: Path, container: Any, packets: _Packets) -> str | None:
     """Why decord may seek to another key frame, or overlook how pictures are turned."""
     name = container.format.name
+    if len(container.streams.video) > 1:
+        return "several video streams"
     if "matroska" in name:
         if len(packets.keys) > _MOST_KEYS:
             return "more key frames than its index keeps"
@@ -148,3 +137,17 @@ def _doubt_of_container(path: Path, container: Any, packets: _Packets) -> str | 
         close = None in decoded or any(a >= b for a, b in zip(shown, decoded, strict=True))
         return "key frames too close to each other" if close else None
     return f"its container is {name}"
+
+
+def _doubt_of_pixels(path: Path, facts: Facts) -> str | None:
+    """Why decord may give other pixels for the same frame."""
+    if not facts.progressive:
+        return "may be interlaced"
+    pixels, matrix = facts.pixels, facts.matrix
+    if pixels is None:
+        with av.open(str(path)) as container:
+            context = container.streams.best("video").codec_context
+            pixels, matrix = context.pix_fmt, context.colorspace
+    if pixels not in _SHARED_FORMATS or matrix not in _SHARED_MATRICES:
+        return f"pixel format {pixels}, colour matrix {matrix}"
+    return None

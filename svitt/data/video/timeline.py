@@ -68,7 +68,7 @@ def find_timeline(path: Path) -> Timeline | None:
             (None if codec in _SHARED_CODECS else f"its codec is {codec}")
             or _doubt_of_order(packets)
             or _doubt_of_container(path, container, packets)
-            or _doubt_of_pixels(path, facts)
+            or _doubt_of_pixels(path, stream, facts)
         )
         fps = float(stream.average_rate or stream.guessed_rate or 0)
         return Timeline(_count(packets) if facts.progressive else None, fps, tuple(packets.keys), doubt)
@@ -139,11 +139,14 @@ def _doubt_of_container(path: Path, container: Any, packets: _Packets) -> str | 
     return f"its container is {name}"
 
 
-def _doubt_of_pixels(path: Path, facts: Facts) -> str | None:
+def _doubt_of_pixels(path: Path, stream: Any, facts: Facts) -> str | None:
     """Why decord may give other pixels for the same frame."""
     if not facts.progressive:
         return "may be interlaced"
     pixels, matrix = facts.pixels, facts.matrix
+    context = stream.codec_context
+    if context.width % 2 or context.height % 2:
+        return f"odd size, {context.width} x {context.height}"
     if pixels is None:
         with av.open(str(path)) as container:
             context = container.streams.best("video").codec_context

@@ -80,13 +80,12 @@ def picture_facts(codec: str, header: bytes) -> Facts:
     """What the stream's header says of its pictures; Facts.progressive is False where it does not tell."""
     if codec not in _UNITS:
         return Facts(codec in ("vp8", "vp9", "av1"), "yuv420p" if codec == "vp8" else None)
-    headers = [
-        unit.replace(b"\x00\x00\x03", b"\x00\x00")
-        for unit in _header_units(codec, header)
-        if unit and _kind(codec, unit) == _UNITS[codec].sequence_header
-    ]
     try:
-        found = {_FACTS[codec](unit) for unit in headers}
+        found = {
+            _FACTS[codec](unit.replace(b"\x00\x00\x03", b"\x00\x00"))
+            for unit in _header_units(codec, header)
+            if unit and _kind(codec, unit) == _UNITS[codec].sequence_header
+        }
     except (ValueError, IndexError):  # a header that ends too early proves nothing
         found = set()
     return found.pop() if len(found) == 1 else Facts(False)

@@ -1,9 +1,9 @@
 """What the bytes of a compressed video prove without decoding it.
 
-Three facts that a container does not tell, or tells wrongly: whether a key frame cuts the stream in two,
-how many frames a packet shows, and whether pictures can be interlaced. Sources: H.264, ITU-T H.264 sections
-7.3.1 and 7.3.2.1.1; HEVC, ITU-T H.265 section 7.3.1; both in MP4 and Matroska, ISO/IEC 14496-15 sections
-5.3.3 and 8.3.3; VP8, RFC 6386 section 9.1; VP9, its bitstream specification, section 6.2 and annex B.
+Facts that a container does not tell, or tells wrongly: whether a key frame cuts the stream in two, how many
+frames a packet shows, whether pictures can be interlaced, what their pixels are. Sources: H.264, ITU-T H.264
+sections 7.3.1 and 7.3.2.1.1; HEVC, ITU-T H.265 section 7.3.1; both in MP4 and Matroska, ISO/IEC 14496-15
+sections 5.3.3 and 8.3.3; VP8, RFC 6386 section 9.1; VP9, its specification, section 6.2 and annex B.
 
 Codecs go by libavcodec's names. ``header`` is the stream's header outside the packets ("extradata").
 """
@@ -25,8 +25,8 @@ class _Units:
 
 @dataclass(frozen=True)
 class Facts:
-    """progressive: whether interlaced pictures are excluded. pixels: pixel format, full range not told apart;
-    matrix: number of the colour matrix (ITU-T H.273); None where only decoding tells."""
+    """progressive: whether interlaced pictures are excluded. pixels: pixel format, full range or not; None
+    where only decoding tells. matrix: number of the colour matrix (ITU-T H.273), 2 for an unspecified one."""
 
     progressive: bool
     pixels: str | None = None

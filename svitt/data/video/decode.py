@@ -7,6 +7,7 @@ other files go to PyAV, and all files where decord has no wheel. A clip does not
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from svitt.config import require
 from svitt.data.video.container import missing_bytes
 from svitt.data.video.readers import DecordError, DecordReader, Frames, PyAVReader, decord_available
-from svitt.data.video.sampling import Sampling
+from svitt.data.video.sampling import Indices, Sampling
 from svitt.data.video.timeline import Timeline, find_timeline
 from svitt.errors import VideoDecodeError
 
@@ -65,13 +66,16 @@ def read_clip(
     """
     path = Path(path)
 
+    @functools.cache  # drawn once, also where PyAV reads what decord could not
+    def chosen(num_frames: int, fps: float) -> Indices:
+        if not isinstance(indices, Sampling):
+            return np.asarray(indices, dtype=np.int64)
+        if indices.rate is not None and fps <= 0:
+            raise VideoDecodeError(f"{path}: frame rate unknown; sample by num_frames, not by rate")
+        return indices.indices(num_frames, fps, generator)
+
     def read(reader: Reader, fps: float) -> Frames:
-        if isinstance(indices, Sampling):
-            if indices.rate is not None and fps <= 0:
-                raise VideoDecodeError(f"{path}: frame rate unknown; sample by num_frames, not by rate")
-            wanted = indices.indices(reader.num_frames, fps, generator)
-        else:
-            wanted = np.asarray(indices, dtype=np.int64)
+        wanted = chosen(reader.num_frames, fps)
         require(wanted.ndim == 1 and len(wanted) > 0, "indices", indices, "a sequence of one frame or more")
         bad = sorted({int(i) for i in wanted if not 0 <= i < reader.num_frames})
         if bad:

@@ -20,6 +20,8 @@ from svitt.errors import VideoDecodeError
 
 Frames = npt.NDArray[np.uint8]
 
+# A share of the frames, as decord wants it; 0 and below mean "any number".
+_NO_FAULT = 1e-9
 # What is kept of a video that has to be decoded to be counted.
 _KEPT_BYTES = 1 << 28
 
@@ -54,10 +56,11 @@ class DecordReader:
         if timeline.doubt is not None or timeline.num_frames is None:
             raise DecordError(f"not proven to give the true frames: {timeline.doubt}")
         decord = _decord()
-        self._errors = (RuntimeError, decord.DECORDError)
+        self._errors = (RuntimeError, decord.DECORDError, decord.DECORDLimitReachedError)
         self.num_frames = timeline.num_frames
         try:
-            self._reader = decord.VideoReader(str(path), num_threads=1)
+            # Any fault is an error: by default decord repeats a frame in the place of one that is lost.
+            self._reader = decord.VideoReader(str(path), num_threads=1, fault_tol=_NO_FAULT)
             packets, keys = len(self._reader), tuple(self._reader.get_key_indices())
         except self._errors as error:
             raise DecordError(_first_line(error)) from error

@@ -16,6 +16,7 @@ import numpy as np
 
 from svitt.data.video.bitstream import Facts, frames_shown, picture_facts, restarts
 from svitt.data.video.container import matroska_may_turn
+from svitt.errors import VideoDecodeError
 
 # Pixel formats and colour matrices (numbers of ITU-T H.273: BT.709, unspecified, FCC, BT.470BG, SMPTE 170M,
 # SMPTE 240M, BT.2020) on which decord 0.6 and PyAV were measured to agree bit by bit, at even sizes.
@@ -43,7 +44,7 @@ class _Packets:
     """Of a stream, in the order of decoding. times, decoded_at: when each is shown and decoded, in units of
     the stream; shown: frames that each shows; all int, or None if unknown. keys: numbers of key frames.
     starts: whether decoding can start at the first packet; restart: at every key frame. discarded: whether
-    some are not shown, as an edit list says."""
+    some are not shown, as an edit list says, or marked as damaged."""
 
     times: list[Any]
     decoded_at: list[Any]
@@ -55,12 +56,15 @@ class _Packets:
 
 
 def find_timeline(path: Path) -> Timeline | None:
-    """The timeline of a file's best video stream; None without one. Errors: av.error.FFmpegError."""
+    """The timeline of a file's best video stream; None without one. Errors: av.error.FFmpegError;
+    VideoDecodeError for pictures that no decoder here can read."""
     # No codec may be opened: libavformat would decode a frame, which takes longer than all that is done here.
     with av.open(str(path), options={"codec_whitelist": "none"}) as container:
         stream = container.streams.best("video")
         if stream is None:
             return None
+        if stream.codec_context is None:
+            raise VideoDecodeError(f"{path}: this build of PyAV has no decoder for its pictures")
         codec, header = stream.codec.canonical_name, stream.codec_context.extradata or b""
         facts = picture_facts(codec, header)
         packets = _read(container, stream, codec, header)
@@ -71,7 +75,9 @@ def find_timeline(path: Path) -> Timeline | None:
             or _doubt_of_pixels(path, stream, facts)
         )
         fps = float(stream.average_rate or stream.guessed_rate or 0)
-        return Timeline(_count(packets) if facts.progressive else None, fps, tuple(packets.keys), doubt)
+        # Fields may come in packets of their own, and of several streams the decoder may take another.
+        counted = facts.progressive and len(container.streams.video) == 1
+        return Timeline(_count(packets) if counted else None, fps, tuple(packets.keys), doubt)
 
 
 def _read(container: Any, stream: Any, codec: str, header: bytes) -> _Packets:
@@ -106,7 +112,7 @@ def _count(packets: _Packets) -> int | None:
 def _doubt_of_order(packets: _Packets) -> str | None:
     """Why decord may give another frame."""
     if packets.discarded:
-        return "an edit list hides some of its frames"
+        return "some of its frames are hidden by an edit list, or marked as damaged"
     if any(shown != 1 for shown in packets.shown):
         return f"counts {len(packets.shown)} frames, some of which are never shown"
     if None in packets.times or len(set(packets.times)) < len(packets.times):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from svitt.data.video.decode import decord_available, probe, read_clip
-from svitt.data.video.readers import DecordReader, PyAVReader
+from svitt.data.video.readers import DecordError, DecordReader, PyAVReader
 from svitt.data.video.sampling import Sampling
 from svitt.data.video.timeline import find_timeline
 from svitt.errors import VideoDecodeError
-from tests.data.video.encodings import PROVEN, UNPROVEN, Encoding, numbers
+from tests.data.video.encodings import PROVEN, SIZE, UNPROVEN, Encoding, numbered_frame, numbers
 
 ALL = [*PROVEN, *UNPROVEN]
 NAMES = [encoding.name for encoding in ALL]
@@ -129,6 +129,65 @@ def test_a_video_whose_size_changes_is_named(folder: Path) -> None:
     both.write_bytes(b"".join(part.write(folder).read_bytes() for part in parts))
     with pytest.raises(VideoDecodeError, match=r"both.ts: the size changes by frame 15"):
         read_clip(both, [2, 15])
+
+
+def test_a_lost_frame_is_not_replaced_by_another(folder: Path) -> None:
+    path = PROVEN[0].write(folder)
+    with av.open(str(path)) as container:
+        place, size = [(p.pos, p.size) for p in container.demux(video=0) if p.size > 0][33]
+    content = bytearray(path.read_bytes())
+    content[place + 6 : place + size] = np.random.default_rng(0).bytes(size - 6)
+    damaged = folder / "damaged.mp4"
+    damaged.write_bytes(content)
+    assert len(sequential(damaged)) == 69
+    with pytest.raises(VideoDecodeError, match=r"damaged.mp4: frame 69 cannot be decoded: 69 of 70 frames"):
+        read_clip(damaged, range(70))
+
+
+def test_a_codec_without_decoder_is_named(folder: Path) -> None:
+    path = PROVEN[0].write(folder)
+    unknown = folder / "unknown.mp4"
+    unknown.write_bytes(path.read_bytes().replace(b"avc1\x00", b"zzz9\x00"))
+    with pytest.raises(VideoDecodeError, match=r"unknown.mp4: this build of PyAV has no decoder"):
+        probe(unknown)
+
+
+def test_of_several_video_streams_it_is_one(folder: Path) -> None:
+    path = folder / "two_streams.mp4"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("libx264", rate=15, options=PROVEN[0].options) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, "yuv420p"
+        for number in range(40):
+            for stream, shift in zip(streams, (0, 100), strict=True):
+                frame = av.VideoFrame.from_ndarray(numbered_frame(number + shift), format="rgb24")
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode())
+    frames = read_clip(path, range(40))
+    assert numbers(frames) in (list(range(40)), list(range(100, 140)))
+    assert np.array_equal(frames, read_clip(path, range(40), backend="pyav"))
+    assert find_timeline(path).doubt == "several video streams"  # type: ignore[union-attr]
+
+
+def test_more_key_frames_than_the_index_keeps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Encoding("keys.mkv", options={"g": "1"}, frames=12).write(folder)
+    assert find_timeline(path).doubt is None  # type: ignore[union-attr]
+    monkeypatch.setattr("svitt.data.video.timeline._MOST_KEYS", 11)
+    assert find_timeline(path).doubt == "more key frames than its index keeps"  # type: ignore[union-attr]
+    assert np.array_equal(read_clip(path, [7, 2]), sequential(path)[[7, 2]])
+
+
+def test_a_random_sampling_is_drawn_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self, indices):  # type: ignore[no-untyped-def]
+        raise DecordError("made to fail")
+
+    path = PROVEN[0].write(folder)
+    a, b = np.random.default_rng(3), np.random.default_rng(3)
+    frames = read_clip(path, Sampling(4, "random"), generator=a)
+    monkeypatch.setattr(DecordReader, "read", fail)
+    assert np.array_equal(read_clip(path, Sampling(4, "random"), generator=b), frames)
+    assert a.random() == b.random()
 
 
 @pytest.mark.parametrize("backend", ["auto", "pyav"])

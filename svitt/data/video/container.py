@@ -1,4 +1,4 @@
-"""Whether a video file is as long as its container says.
+"""What a video file's container says of itself: whether it is complete, whether its pictures may be turned.
 
 Decoders read the first part of a truncated file without a word and report fewer frames, so a half
 downloaded clip looks like a short one. The container's own lengths tell: MP4/MOV boxes (ISO/IEC
@@ -7,11 +7,18 @@ downloaded clip looks like a short one. The container's own lengths tell: MP4/MO
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import BinaryIO
 
 _EBML_HEADER = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
+_TRACKS = b"\x16\x54\xae\x6b"
+_CLUSTER = b"\x1f\x43\xb6\x75"
+# Yaw, pitch or roll of a projection, and its size: a number of 4 or 8 bytes.
+_TURNED = re.compile(
+    rb"\x76[\x73-\x75](?:[\x84\x88]|\x40[\x04\x08]|[\x01\x02\x04\x08\x10\x20]\x00+[\x04\x08])"
+)
 _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"pdin"}
 
 
@@ -31,6 +38,17 @@ def missing_bytes(path: Path) -> int:
         if head[:4] == b"RIFF" and head[8:] == b"AVI ":
             return max(0, 8 + int.from_bytes(head[4:8], "little") - size)
     return 0
+
+
+def matroska_may_turn(path: Path, look_at: int = 1 << 16) -> bool:
+    """Whether a Matroska file may hold metadata that turns its pictures (RFC 9559 section 5.1.4.1.28.41).
+
+    No parser: bytes that look like it, anywhere before the first cluster, count, and so does a header that
+    does not end, tracks included, within ``look_at`` bytes.
+    """
+    with path.open("rb") as file:
+        head, cluster, _ = file.read(look_at).partition(_CLUSTER)
+    return not cluster or _TRACKS not in head or _TURNED.search(head) is not None
 
 
 def _mp4_end(file: BinaryIO, size: int) -> int:

@@ -1,18 +1,18 @@
 """The one place that decodes video files.
 
-decord is tried first (fast random access), PyAV where decord has no wheel, cannot read a file, or
-would not give the true frames. Both give the same pixels: measured on 8-bit 4:2:0 H.264, VP8 and VP9
-of even size. All other files go to PyAV, so that a clip does not depend on the machine it is read on.
+The truth is a sequential decode: the frames in the order in which they are shown, first to last. decord gives
+them by random access, faster, and is tried first where the timeline proves that it gives the same ones; all
+other files go to PyAV, and all files where decord has no wheel. A clip does not depend on the machine.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
-import av
 import av.error
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,8 @@ import numpy.typing as npt
 from svitt.config import require
 from svitt.data.video.container import missing_bytes
 from svitt.data.video.readers import DecordError, DecordReader, Frames, PyAVReader, decord_available
-from svitt.data.video.sampling import Sampling
+from svitt.data.video.sampling import Indices, Sampling
+from svitt.data.video.timeline import Timeline, find_timeline
 from svitt.errors import VideoDecodeError
 
 __all__ = ["FrameIndexError", "VideoInfo", "decord_available", "probe", "read_clip"]
@@ -28,9 +29,6 @@ __all__ = ["FrameIndexError", "VideoInfo", "decord_available", "probe", "read_cl
 Backend = Literal["auto", "decord", "pyav"]
 Reader = DecordReader | PyAVReader
 R = TypeVar("R")
-
-# Pixel formats on which decord 0.6 and PyAV were measured to agree bit by bit (at even sizes).
-_SHARED_FORMATS = frozenset({"yuv420p", "yuvj420p"})
 
 
 class FrameIndexError(VideoDecodeError, IndexError):
@@ -58,7 +56,7 @@ def read_clip(
     """The frames ``indices`` of a video, in the order given (repeats allowed).
 
     indices: frame numbers from 0, or a Sampling, which is applied to the video's true length.
-    backend: "auto", or "decord" or "pyav" alone.
+    backend: "auto", or "decord" or "pyav" alone; decord refuses files whose true frames it may miss.
     generator: for a Sampling of mode "random".
 
     Returns uint8 (T, H, W, C), C = RGB. Errors: VideoDecodeError naming the file and the reason (missing,
@@ -68,13 +66,16 @@ def read_clip(
     """
     path = Path(path)
 
-    def read(reader: Reader) -> Frames:
-        if isinstance(indices, Sampling):
-            if indices.rate is not None and reader.fps <= 0:
-                raise VideoDecodeError(f"{path}: frame rate unknown; sample by num_frames, not by rate")
-            wanted = indices.indices(reader.num_frames, reader.fps, generator)
-        else:
-            wanted = np.asarray(indices, dtype=np.int64)
+    @functools.cache  # drawn once, also where PyAV reads what decord could not
+    def chosen(num_frames: int, fps: float) -> Indices:
+        if not isinstance(indices, Sampling):
+            return np.asarray(indices, dtype=np.int64)
+        if indices.rate is not None and fps <= 0:
+            raise VideoDecodeError(f"{path}: frame rate unknown; sample by num_frames, not by rate")
+        return indices.indices(num_frames, fps, generator)
+
+    def read(reader: Reader, fps: float) -> Frames:
+        wanted = chosen(reader.num_frames, fps)
         require(wanted.ndim == 1 and len(wanted) > 0, "indices", indices, "a sequence of one frame or more")
         bad = sorted({int(i) for i in wanted if not 0 <= i < reader.num_frames})
         if bad:
@@ -92,28 +93,28 @@ def read_clip(
 def probe(path: str | Path, *, backend: Backend = "auto") -> VideoInfo:
     """Length, rate and shown size of a video. Errors: as ``read_clip``."""
 
-    def look(reader: Reader) -> VideoInfo:
+    def look(reader: Reader, fps: float) -> VideoInfo:
         height, width = reader.read(np.zeros(1, dtype=np.int64)).shape[1:3]
-        return VideoInfo(reader.num_frames, reader.fps, height, width)
+        return VideoInfo(reader.num_frames, fps, height, width)
 
     return _with_reader(Path(path), backend, look)
 
 
-def _with_reader(path: Path, backend: Backend, use: Callable[[Reader], R]) -> R:
-    """``use`` of the reader that suits the file; PyAV after decord only where decord itself failed."""
+def _with_reader(path: Path, backend: Backend, use: Callable[[Reader, float], R]) -> R:
+    """``use`` of the reader that suits the file, and its rate; PyAV after decord only where decord failed."""
     require(backend in get_args(Backend), "backend", backend, ", ".join(get_args(Backend)))
-    suits_decord = _check(path) and decord_available()
-    if backend == "decord" or (backend == "auto" and suits_decord):
+    timeline = _check(path)
+    if backend == "decord" or (backend == "auto" and timeline.doubt is None and decord_available()):
         try:
-            return use(DecordReader(path))
+            return use(DecordReader(path, timeline), timeline.fps)
         except DecordError as error:
             if backend == "decord":
                 raise VideoDecodeError(f"{path}: decord: {error}; try backend='auto'") from error
-    return use(PyAVReader(path))
+    return use(PyAVReader(path, timeline), timeline.fps)
 
 
-def _check(path: Path) -> bool:
-    """Raises for what no backend should read; returns whether decord gives PyAV's pixels for it.
+def _check(path: Path) -> Timeline:
+    """The timeline of a file; raises for what no backend should read.
 
     Done once, by PyAV, so that the errors are the same for every backend.
     """
@@ -131,12 +132,9 @@ def _check(path: Path) -> bool:
             "copy, download or make it again"
         )
     try:
-        with av.open(str(path)) as container:
-            stream = container.streams.best("video")
-            if stream is None:
-                raise VideoDecodeError(f"{path}: no video stream in this file (audio only?)")
-            context = stream.codec_context
-            even = context.width % 2 == 0 and context.height % 2 == 0
-            return even and context.pix_fmt in _SHARED_FORMATS
+        timeline = find_timeline(path)
     except av.error.FFmpegError as error:
         raise VideoDecodeError(f"{path}: not a readable video: {error.strerror}") from error
+    if timeline is None:
+        raise VideoDecodeError(f"{path}: no video stream in this file (audio only?)")
+    return timeline

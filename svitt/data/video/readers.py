@@ -1,9 +1,11 @@
-"""decord and PyAV behind one small interface: num_frames, fps, read(ascending indices)."""
+"""decord and PyAV behind one small interface: num_frames, read(ascending indices)."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
+from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
 
@@ -13,9 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from svitt.data.video.sampling import Indices
+from svitt.data.video.timeline import Timeline
 from svitt.errors import VideoDecodeError
 
 Frames = npt.NDArray[np.uint8]
+
+# A share of the frames, as decord wants it; 0 and below mean "any number".
+_NO_FAULT = 1e-9
+# What is kept of a video that has to be decoded to be counted.
+_KEPT_BYTES = 1 << 28
 
 
 class DecordError(Exception):
@@ -39,84 +47,100 @@ def _decord() -> ModuleType:
 
 
 class DecordReader:
-    """A video opened by decord, on one thread. Make it in the process that uses it: a reader inherited
-    by a forked process hangs. Errors: DecordError."""
+    """A video opened by decord, on one thread, of which ``timeline`` shows that decord gives its true frames.
 
-    def __init__(self, path: Path) -> None:
+    Make it in the process that uses it: a reader inherited by a forked process hangs. Errors: DecordError.
+    """
+
+    def __init__(self, path: Path, timeline: Timeline) -> None:
+        if timeline.doubt is not None or timeline.num_frames is None:
+            raise DecordError(f"not proven to give the true frames: {timeline.doubt}")
         decord = _decord()
-        self._errors = (RuntimeError, decord.DECORDError)
+        self._errors = (RuntimeError, decord.DECORDError, decord.DECORDLimitReachedError)
+        self.num_frames = timeline.num_frames
         try:
-            self._reader = decord.VideoReader(str(path), num_threads=1)
-            self.num_frames = len(self._reader)
-            self.fps = float(self._reader.get_avg_fps())
-            if self.num_frames == 0:
-                raise DecordError("no frames")
-            starts = self._reader.get_frame_timestamp(np.arange(self.num_frames))[:, 0]
+            # Any fault is an error: by default decord repeats a frame in the place of one that is lost.
+            self._reader = decord.VideoReader(str(path), num_threads=1, fault_tol=_NO_FAULT)
+            packets, keys = len(self._reader), tuple(self._reader.get_key_indices())
         except self._errors as error:
             raise DecordError(_first_line(error)) from error
-        # decord counts packets. Two of one time are a hidden reference frame and a shown one (VP8): the
-        # length is too large then, and seeking goes astray.
-        if len(np.unique(starts)) < self.num_frames:
-            raise DecordError(f"counts {self.num_frames} frames, some of which are never shown")
+        # decord brings a libavformat of its own: what was proven holds if both find the same packets.
+        if packets != self.num_frames or keys != timeline.keys:
+            raise DecordError(f"finds {packets} frames, {len(keys)} of them key frames, unlike PyAV")
 
     def read(self, indices: Indices) -> Frames:
         """(T,) ascending -> uint8 (T, H, W, 3)."""
         try:
             # Not set_bridge, which is thread-local state.
-            return self._reader.get_batch(indices.tolist()).asnumpy()
+            frames: Frames = self._reader.get_batch(indices.tolist()).asnumpy()
         except self._errors as error:
             raise DecordError(_first_line(error)) from error
+        if frames.shape[1] % 2 or frames.shape[2] % 2:
+            raise DecordError("odd size, at which its colours are not PyAV's")
+        return frames
 
 
 class PyAVReader:
-    """A video read by PyAV: always decoded from its start, so that the count of frames is true.
+    """A video read by PyAV, always decoded from its start: the frames of a sequential decode are the truth.
 
-    Errors: VideoDecodeError.
+    Where only decoding tells how many frames there are, they are decoded at once and kept for ``read``, up to
+    _KEPT_BYTES; a longer video is decoded a second time. Errors: VideoDecodeError.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timeline: Timeline) -> None:
         self._path = path
-        try:
-            with av.open(str(path)) as container:
-                stream = container.streams.best("video")
-                self.fps = float(stream.average_rate or stream.guessed_rate or 0)
-                packets = [p for p in container.demux(stream) if p.size > 0 and not p.is_discard]
-                times = {p.pts for p in packets}
-            if None in times or len(times) < len(packets):
-                # No times, or hidden frames: only decoding tells how many frames there are.
-                with av.open(str(path)) as container:
-                    self.num_frames = sum(1 for _ in container.decode(container.streams.best("video")))
-            else:
-                self.num_frames = len(packets)
-        except av.error.FFmpegError as error:
-            raise self._error(error) from error
+        self._kept: list[av.VideoFrame] = []
+        self.num_frames = self._count() if timeline.num_frames is None else timeline.num_frames
         if self.num_frames == 0:
             raise VideoDecodeError(f"{path}: the video stream holds no frame")
 
     def read(self, indices: Indices) -> Frames:
         """(T,) ascending -> uint8 (T, H, W, 3), turned as the rotation metadata says."""
-        frames: list[Frames] = []
+        pictures: list[Frames] = []
         wanted = iter(indices.tolist())
         index = next(wanted)
         decoded = 0
-        try:
-            with av.open(str(self._path)) as container:
-                stream = container.streams.best("video")
-                stream.codec_context.thread_count = 1
-                for decoded, frame in enumerate(container.decode(stream), start=1):
-                    if decoded - 1 != index:
-                        continue
-                    pixels = frame.to_ndarray(format="rgb24")
-                    frames.append(np.rot90(pixels, round(frame.rotation / 90)))
-                    index = next(wanted, -1)
-                    if index < 0:
-                        return np.stack(frames)
-        except av.error.FFmpegError as error:
-            raise self._error(error) from error
+        with contextlib.closing(self._decode()) as frames:
+            for decoded, frame in enumerate(self._kept or frames, start=1):
+                if decoded - 1 != index:
+                    continue
+                pictures.append(self._pixels(frame))
+                if pictures[-1].shape != pictures[0].shape:
+                    raise VideoDecodeError(f"{self._path}: the size changes by frame {index}; cut it there")
+                index = next(wanted, -1)
+                if index < 0:
+                    return np.stack(pictures)
         raise VideoDecodeError(
             f"{self._path}: frame {index} cannot be decoded: {decoded} of {self.num_frames} frames came out; "
             "the file is damaged"
         )
+
+    def _count(self) -> int:
+        """Decodes all frames, and keeps them if they are few."""
+        count = size = 0
+        for frame in self._decode():
+            count += 1
+            size += sum(plane.buffer_size for plane in frame.planes)
+            if size <= _KEPT_BYTES:
+                self._kept.append(frame)
+            else:
+                self._kept.clear()
+        return count
+
+    def _decode(self) -> Generator[av.VideoFrame]:
+        try:
+            with av.open(str(self._path)) as container:
+                stream = container.streams.best("video")
+                stream.codec_context.thread_count = 1
+                yield from container.decode(stream)
+        except av.error.FFmpegError as error:
+            raise self._error(error) from error
+
+    def _pixels(self, frame: av.VideoFrame) -> Frames:
+        try:
+            return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+        except av.error.FFmpegError as error:
+            raise self._error(error) from error
 
     def _error(self, error: av.error.FFmpegError) -> VideoDecodeError:
         return VideoDecodeError(f"{self._path}: PyAV cannot decode it: {error.strerror}")

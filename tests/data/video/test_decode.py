@@ -13,6 +13,7 @@ from svitt.data.video.container import missing_bytes
 from svitt.data.video.decode import FrameIndexError, VideoInfo, decord_available, probe, read_clip
 from svitt.data.video.readers import DecordError, DecordReader
 from svitt.data.video.sampling import Sampling
+from svitt.data.video.timeline import Timeline
 from svitt.errors import ConfigError, VideoDecodeError
 
 BACKENDS = ["auto", "pyav", *(["decord"] if decord_available() else [])]
@@ -139,7 +140,7 @@ def test_auto_leaves_to_pyav_what_decord_would_give_other_pixels_for(
 
 
 def test_auto_goes_on_to_pyav_where_decord_fails(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: DecordReader, path: Path) -> None:
+    def fail(self: DecordReader, path: Path, timeline: Timeline) -> None:
         raise DecordError("made to fail")
 
     monkeypatch.setattr(DecordReader, "__init__", fail)

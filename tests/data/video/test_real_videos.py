@@ -12,6 +12,7 @@ import pytest
 from svitt.data.video.decode import FrameIndexError, decord_available, probe, read_clip
 from svitt.data.video.sampling import Sampling
 from svitt.errors import VideoDecodeError
+from tests.data.video.test_truth import sequential
 
 SHARED = os.environ.get("SVITT_SHARED")
 pytestmark = pytest.mark.skipif(SHARED is None, reason="SVITT_SHARED is not set (a folder with real_videos)")
@@ -35,6 +36,18 @@ def test_length_size_and_rate_are_those_of_the_manifest(row: dict[str, str]) -> 
         assert info.num_frames == int(row["frames_decodable"])
         assert f"{info.height}x{info.width}" == row["decord_hw"]
         assert info.fps == pytest.approx(float(row["decord_avg_fps"]), abs=0.01)
+
+
+@pytest.mark.parametrize("row", READABLE, ids=[row["file"] for row in READABLE])
+def test_frames_are_those_of_a_sequential_decode(row: dict[str, str]) -> None:
+    path = FOLDER / row["file"]
+    truth = sequential(path)
+    assert probe(path).num_frames == len(truth)
+    for wanted in (
+        Sampling(8).indices(len(truth), 30.0),
+        np.random.default_rng(0).permutation(len(truth))[:8],
+    ):
+        assert np.array_equal(read_clip(path, wanted), truth[wanted])
 
 
 @pytest.mark.parametrize("row", READABLE, ids=[row["file"] for row in READABLE])

@@ -42,9 +42,9 @@ class Timeline:
 @dataclass(frozen=True)
 class _Packets:
     """Of a stream, in the order of decoding. times, decoded_at: when each is shown and decoded, in units of
-    the stream; shown: frames that each shows; all int, or None if unknown. keys: numbers of key frames.
-    starts: whether decoding can start at the first packet; restart: at every key frame. discarded: whether
-    some are not shown, as an edit list says, or marked as damaged."""
+    the stream; shown: frames that each shows, 0 also where an edit list hides it; all int, or None if
+    unknown. keys: numbers of key frames. starts: whether decoding can start at the first packet; restart: at
+    every key frame. damaged: whether some are marked so."""
 
     times: list[Any]
     decoded_at: list[Any]
@@ -52,7 +52,7 @@ class _Packets:
     keys: list[int]
     starts: bool
     restart: bool
-    discarded: bool
+    damaged: bool
 
 
 def find_timeline(path: Path) -> Timeline | None:
@@ -83,7 +83,7 @@ def find_timeline(path: Path) -> Timeline | None:
 def _read(container: Any, stream: Any, codec: str, header: bytes) -> _Packets:
     packets: list[tuple[Any, Any, int | None]] = []
     keys: list[int] = []
-    starts, restart, discarded = False, True, False
+    starts, restart, damaged = False, True, False
     look_inside = codec in ("vp8", "vp9")
     for packet in container.demux(stream):
         if packet.size == 0:
@@ -93,26 +93,26 @@ def _read(container: Any, stream: Any, codec: str, header: bytes) -> _Packets:
             restart = restart and restarts(codec, bytes(packet), header)
             starts = starts or (len(packets) == 0 and restart)
         shown = frames_shown(codec, bytes(packet) if look_inside else b"")
-        packets.append((packet.pts, packet.dts, shown))
-        discarded = discarded or packet.is_discard or packet.is_corrupt
+        packets.append((packet.pts, packet.dts, 0 if packet.is_discard else shown))
+        damaged = damaged or packet.is_corrupt
     times, decoded_at, shows = map(list, zip(*packets, strict=True)) if packets else ([], [], [])
-    return _Packets(times, decoded_at, shows, keys, starts, restart, discarded)
+    return _Packets(times, decoded_at, shows, keys, starts, restart, damaged)
 
 
 def _count(packets: _Packets) -> int | None:
-    """Frames shown, where every one of them is decoded and none is cut away; else None."""
-    if packets.discarded or not packets.starts or None in packets.shown:
+    """Frames shown, where every one of them can be decoded from what the file holds; else None."""
+    if packets.damaged or not packets.starts or None in packets.shown or None in packets.times:
+        return None
+    if min(packets.times) < packets.times[0]:  # shown before the first key frame: refers to what is not there
         return None
     times = [time for time, shown in zip(packets.times, packets.shown, strict=True) if shown]
-    if not times or None in times or len(set(times)) < len(times) or min(times) < times[0]:
-        return None
-    return sum(packets.shown)
+    return sum(packets.shown) if len(set(times)) == len(times) else None
 
 
 def _doubt_of_order(packets: _Packets) -> str | None:
     """Why decord may give another frame."""
-    if packets.discarded:
-        return "some of its frames are hidden by an edit list, or marked as damaged"
+    if packets.damaged:
+        return "some of its frames are marked as damaged"
     if any(shown != 1 for shown in packets.shown):
         return f"counts {len(packets.shown)} frames, some of which are never shown"
     if None in packets.times or len(set(packets.times)) < len(packets.times):

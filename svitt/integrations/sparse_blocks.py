@@ -148,10 +148,12 @@ def _run_block(
         seen: list[Seen] = []
         with WatchedAttention(view, seen):
             y = block(x, **arguments)
-        if len(seen) != 1:
+        scores = needs_row or needs_keys
+        if (scores and len(seen) != 1) or (tokens.sizes is not None and not seen):
             raise ConfigError(
                 f"layer {number}, a {type(block).__name__}, calls scaled_dot_product_attention {len(seen)} "
-                "times on its tokens; token pruning can follow one call: fused (sdpa) attention"
+                "times on its tokens; attention scores tokens where there is one fused (sdpa) call. Without "
+                "it: selection = 'random' or 'given'"
             )
         with torch.no_grad():
             row = seen[0].cls_row(view) if needs_row else None

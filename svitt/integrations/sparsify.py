@@ -56,7 +56,8 @@ def sparsify(
         left; the output then has every patch, with the token that holds it.
     Supported: the ViT, EVA and BEiT families of timm, and vision towers of transformers (``SUPPORTED``).
     Masks, biases and rotary positions follow the tokens. ``forward_intermediates`` of timm gives whole maps:
-    a dropped patch has the features that it had last.
+    a dropped patch has the features that it had last; ``hidden_states`` of transformers hold the tokens that
+    each layer had.
     Sparsify first, then ``torch.compile``. Calling it again replaces the earlier setting; ``unsparsify``
     removes it. After a forward pass ``model.token_pruning.kept`` lists the kept patch numbers (B, k) after
     each pruning layer. Errors: ConfigError for settings out of range and for models of another kind.

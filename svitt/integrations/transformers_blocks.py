@@ -89,7 +89,17 @@ class SparseLayers(nn.ModuleList):
         return iter((self.run,))
 
     def run(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """What the loop calls. hidden_states (B, P+N, D)."""
+        """What the loop calls. hidden_states (B, P+N, D). Errors: ConfigError where checkpointing of
+        transformers, which starts inside a layer, would run attention again without what it needs of us."""
+        merging = self.token_pruning.score is None
+        masked = any(isinstance(given, Tensor) for given in (*args, *kwargs.values()))
+        again = any(getattr(layer, "gradient_checkpointing", False) for layer in self._modules.values())
+        if again and self.training and self.token_pruning.active and (merging or masked):
+            what = "selection = 'merge'" if merging else "an attention mask"
+            raise ConfigError(
+                f"{what} does not go with gradient checkpointing in a sparsified model of transformers; "
+                "model.gradient_checkpointing_disable()"
+            )
         blocks: list[Any] = [_Called(layer, args, kwargs) for layer in self._modules.values()]
         return run_blocks(self.token_pruning, self.stack._replace(blocks=blocks), hidden_states)[0]
 

@@ -45,6 +45,13 @@ from svitt.layers.relative_position import (
     resize_table,
     table_rows,
 )
+from svitt.layers.token_merging import (
+    Matching,
+    follow_groups,
+    match_tokens,
+    merge_tokens,
+    unmerge_tokens,
+)
 from svitt.layers.token_pruning import (
     SCORES,
     Clues,
@@ -64,6 +71,7 @@ __all__ = [
     "EdgePattern",
     "EdgeSparsity",
     "Grid",
+    "Matching",
     "Mlp",
     "NodeSparsity",
     "PatchEmbed",
@@ -78,10 +86,13 @@ __all__ = [
     "edge_attention",
     "find_score",
     "fixed_edges",
+    "follow_groups",
     "full_edges",
     "infer_grid",
     "keep_top_tokens",
     "masked_attention",
+    "match_tokens",
+    "merge_tokens",
     "neighbourhood_order",
     "num_blocks",
     "num_kept",
@@ -91,4 +102,5 @@ __all__ = [
     "resize_table",
     "table_rows",
     "token_score",
+    "unmerge_tokens",
 ]

@@ -29,16 +29,20 @@ def reference_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = N
     return probabilities @ v, probabilities
 
 
-def cls_attention(q: Tensor, k: Tensor, position: RelativePosition | None = None) -> Tensor:
+def cls_attention(
+    q: Tensor, k: Tensor, position: RelativePosition | None = None, bias: Tensor | None = None
+) -> Tensor:
     """Probabilities of the CLS query, token 0, over all keys: (B, h, N), from q, k (B, h, N, d).
 
     In float32, or float64 for float64 inputs: it ranks tokens (SViTT section 3.3). With a position
-    of K codes N is 1+K.
+    of K codes N is 1+K. bias: broadcastable to (B, h, N), added to the scaled scores.
     """
     dtype = torch.promote_types(q.dtype, torch.float32)
     scores = (q[:, :, :1] @ k.transpose(-2, -1)).squeeze(2).to(dtype) * q.shape[-1] ** -0.5  # (B, h, N)
     if position is not None:
         scores = scores + position.cls_row()
+    if bias is not None:
+        scores = scores + bias
     return scores.softmax(dim=-1)
 
 

@@ -20,16 +20,18 @@ class Clues:
 
     tokens: (B, K) int64, their numbers among all patch tokens. cls_row: (B, K), attention that the CLS query
     pays them, mean over heads (in fusion: that of the text). given: (B, K) floats, of the caller.
-    generator: a CPU generator, the same at every pruning layer of a pass.
+    generator: a CPU generator, the same at every pruning layer of a pass. keys: (B, K, d), the keys of the
+    layer's attention, mean over heads (ToMe section 3; ``sparsify`` has them, the other encoders do not).
     """
 
     tokens: Tensor
     cls_row: Tensor | None = None
     given: Tensor | None = None
     generator: torch.Generator | None = None
+    keys: Tensor | None = None
 
 
-Need = Literal["cls_row", "given", "generator"]
+Need = Literal["cls_row", "given", "generator", "keys"]
 
 
 @dataclass(frozen=True)
@@ -42,26 +44,48 @@ class TokenScore:
     score: Callable[[Clues], Tensor]
 
     def __call__(self, clues: Clues) -> Tensor:
-        """The scores (B, K). Errors: ConfigError where a clue that it needs is missing."""
+        """The scores (B, K). Errors: ConfigError where a clue that it needs is missing, or a clue or the
+        scores have another shape."""
         for need in sorted(self.needs):
             if getattr(clues, need) is None:
                 raise ConfigError(f"selection = {self.name!r} needs {_CLUES[need]}")
-        return self.score(clues)
+        size = tuple(clues.tokens.shape)
+        for name, clue in (("cls_row", clues.cls_row), ("given", clues.given)):
+            _require_size(name, clue, size)
+        _require_size("keys", None if clues.keys is None else clues.keys[..., 0], size)
+        scores = self.score(clues)
+        _require_size(f"scores of selection {self.name!r}", scores, size)
+        return scores
+
+
+def require_scores(given: Tensor | None, batch: int, tokens: int) -> None:
+    """Errors: ConfigError unless the ``token_scores`` of a caller are (B, K), for all patch tokens."""
+    _require_size("token_scores", given, (batch, tokens))
+
+
+def _require_size(name: str, clue: Tensor | None, size: tuple[int, ...]) -> None:
+    shape = size if clue is None else tuple(clue.shape)
+    require(shape == size, f"shape of {name}", shape, f"{size}: samples, patch tokens")
 
 
 _CLUES: dict[Need, str] = {
     "cls_row": "the attention of a CLS token, and there is none",
     "given": "token_scores (B, K) in forward: a number for every patch token",
     "generator": "forward(..., generator=torch.Generator()) in training",
+    "keys": "the keys of attention, which svitt.sparsify alone hands over",
 }
 SCORES: dict[str, TokenScore] = {}
+MERGE = "merge"  # no score: the name of merging in ``sparsify`` (``token_merging``)
 
 
 def token_score(name: str, *needs: Need) -> Callable[[Callable[[Clues], Tensor]], Callable[[Clues], Tensor]]:
     """Registers a score: ``@token_score("edges", "cls_row")`` above a function of the clues. From then on
-    ``selection = "edges"`` works in the video encoder, in ``sparsify`` and in the fusion layers."""
+    ``selection = "edges"`` works in the video encoder, in ``sparsify`` and in the fusion layers.
+    Errors: ConfigError for a name that is taken."""
 
     def register(score: Callable[[Clues], Tensor]) -> Callable[[Clues], Tensor]:
+        if name in SCORES or name == MERGE:
+            raise ConfigError(f"a token score named {name!r} is registered already; choose another name")
         SCORES[name] = TokenScore(name, frozenset(needs), score)
         return score
 

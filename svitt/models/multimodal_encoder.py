@@ -17,7 +17,7 @@ from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer
 
 from svitt.config import require
 from svitt.errors import ConfigError
-from svitt.layers.token_pruning import Clues, find_score, keep_top_tokens
+from svitt.layers.token_pruning import Clues, find_score, keep_top_tokens, require_scores
 from svitt.models.svitt_config import CrossModalPruning, FusionTextConfig
 
 
@@ -150,6 +150,7 @@ class MultimodalEncoder(nn.Module):
         score = None if pruning is None else find_score(FROM_TEXT.get(pruning.selection, pruning.selection))
         # Of the patch tokens still there, among those that entered: (B, N).
         numbers = torch.arange(video.shape[1] - 1, device=video.device).expand(len(video), -1)
+        require_scores(token_scores, *numbers.shape)
         kept: list[Tensor] = []
         rows: list[Tensor] = []
         for number, layer in enumerate(self.fusion_layers):

@@ -17,7 +17,7 @@ from svitt.layers.edge_sparse_attention import Backend
 from svitt.layers.edges import EdgePattern, EdgeSparsity, draw_edges, fixed_edges, neighbourhood_order
 from svitt.layers.patch_embed import PatchEmbed, Stem
 from svitt.layers.relative_position import cosine_positions, position_codes
-from svitt.layers.token_pruning import NodeSparsity, find_score, num_kept
+from svitt.layers.token_pruning import NodeSparsity, find_score, num_kept, require_scores
 from svitt.models.token_state import TokenSelection, TokenState
 
 Position = Literal["relative_3d", "absolute"]
@@ -248,6 +248,7 @@ class VideoEncoder(nn.Module):
         # 1. Clips as tokens: x (B, 1+K, D), K = T*h*w.
         state = self._embedded(clips)
         edges = self._patterns(state.x.shape[1] - 1, generator) if patterns is None else patterns
+        require_scores(token_scores, *state.numbers.shape)
         selection = self._selection(generator, token_scores)
         states = [state.ascending()] if return_hidden_states else []
         rows: list[Tensor] = []

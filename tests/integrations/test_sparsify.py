@@ -6,6 +6,7 @@ import copy
 import doctest
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,9 +40,9 @@ def images() -> Tensor:
 def test_rate_1_is_the_timm_model_and_less_is_not(name: str) -> None:
     model = image_model(name)
     before = model(images())
-    assert svitt.sparsify(model, keep_rate=1.0, prune_layers=(0, 1)) is model
+    assert svitt.sparsify(model, keep_rate=1.0, prune_layers=(0, 1), inplace=True) is model
     assert torch.equal(model(images()), before)
-    svitt.sparsify(model, keep_rate=0.5, prune_layers=(0, 1))
+    svitt.sparsify(model, keep_rate=0.5, prune_layers=(0, 1), inplace=True)
     assert not torch.allclose(model(images()), before, atol=1e-4)
     assert [x.shape for x in model.token_pruning.kept] == [(2, 8), (2, 4)]
     svitt.unsparsify(model)
@@ -54,7 +55,7 @@ def test_rate_1_is_the_timm_model_and_less_is_not(name: str) -> None:
 def test_the_same_tokens_and_features_as_the_video_encoder(name: str, selection: Any) -> None:
     model = image_model(name)
     ours = encoder_like(model, nodes=NodeSparsity(0.5, (0, 1), selection)).eval()(images())
-    svitt.sparsify(model, 0.5, (0, 1), selection)
+    model = svitt.sparsify(model, 0.5, (0, 1), selection)
     features = model.forward_head(model.forward_features(images()), pre_logits=True)
     assert torch.allclose(features, ours.pooled, atol=1e-5)
     assert all(torch.equal(a, b) for a, b in zip(model.token_pruning.kept, ours.kept, strict=True))
@@ -63,7 +64,7 @@ def test_the_same_tokens_and_features_as_the_video_encoder(name: str, selection:
 def test_a_bias_shared_by_all_layers_follows_the_tokens() -> None:
     model = image_model("beit_base_patch16_224", use_shared_rel_pos_bias=True, use_rel_pos_bias=False)
     ours = encoder_like(model, nodes=NodeSparsity(0.5, (0, 1))).eval()(images())
-    svitt.sparsify(model, 0.5, (0, 1))
+    model = svitt.sparsify(model, 0.5, (0, 1))
     features = model.forward_head(model.forward_features(images()), pre_logits=True)
     assert torch.allclose(features, ours.pooled, atol=1e-5)
 
@@ -72,9 +73,9 @@ def test_selections_keep_different_tokens_and_random_follows_its_generator() -> 
     model = image_model(NAMES[0])
 
     def kept(selection: Any, seed: int = 0) -> list[Any]:
-        svitt.sparsify(model, 0.5, (1,), selection, generator=torch.Generator().manual_seed(seed))
-        model(images())
-        return model.token_pruning.kept[0].tolist()
+        sparse = svitt.sparsify(model, 0.5, (1,), selection, generator=torch.Generator().manual_seed(seed))
+        sparse(images())
+        return sparse.token_pruning.kept[0].tolist()
 
     assert len({str(kept(x)) for x in ("cls", "lowest", "random")}) == 3
     assert kept("random", 3) == kept("random", 3) != kept("random", 4)
@@ -82,7 +83,7 @@ def test_selections_keep_different_tokens_and_random_follows_its_generator() -> 
 
 def test_calling_again_replaces_and_a_copy_is_independent() -> None:
     model = image_model(NAMES[2])
-    svitt.sparsify(svitt.sparsify(model, 0.25, (0,)), 0.5, (1,))
+    svitt.sparsify(svitt.sparsify(model, 0.25, (0,), inplace=True), 0.5, (1,), inplace=True)
     model(images())
     assert [x.shape[1] for x in model.token_pruning.kept] == [8]
     twin = copy.deepcopy(model)
@@ -115,10 +116,32 @@ def test_models_and_settings_that_cannot_work_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"needs a CLS token.*random"):
         svitt.sparsify(without, 0.5, (0,))
     assert svitt.sparsify(without, 0.5, (0,), "random")(images()).shape == (2, 5)
-    model.set_grad_checkpointing()
-    svitt.sparsify(model, 0.5, (0,))
-    with pytest.raises(ConfigError, match="gradient checkpointing"):
-        model(images())
+    with pytest.raises(ConfigError, match=r"torch.compile\(svitt.sparsify\(model\)\)"):
+        svitt.sparsify(torch.compile(model), 0.5, (0,))  # type: ignore[type-var]
+    model.blocks[1].attn.fused_attn = False
+    with pytest.raises(ConfigError, match=r"blocks.1.attn .*fused_attn = True"):
+        svitt.sparsify(model, 0.5, (0,))
+
+
+def test_a_copy_unless_in_place() -> None:
+    model = image_model(NAMES[2])
+    before = model(images())
+    sparse = svitt.sparsify(model, 0.5, (0,))
+    assert sparse is not model
+    assert torch.equal(model(images()), before)
+    assert list(sparse.state_dict()) == list(model.state_dict())
+    assert isinstance(sparse, type(model))
+    assert svitt.sparsify(model, 0.5, (0,), inplace=True) is model
+    assert torch.equal(model(images()), sparse(images()))
+    first = (svitt.sparsify.__doc__ or "").splitlines()[0]
+    assert "copy" in first and "inplace=True" in first
+
+
+def test_a_sparsified_model_is_saved_and_loaded(tmp_path: Path) -> None:
+    sparse = svitt.sparsify(image_model(NAMES[0]), 0.5, (0,), "random", torch.Generator().manual_seed(3))
+    torch.save(sparse, tmp_path / "model.pt")
+    loaded = torch.load(tmp_path / "model.pt", weights_only=False)
+    assert torch.equal(loaded(images()), sparse(images()))
 
 
 def test_the_worked_examples_print_what_they_say() -> None:

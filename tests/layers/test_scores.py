@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from unittest import mock
 
 import pytest
 import timm
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import svitt
 from svitt.errors import ConfigError
+from svitt.integrations.watched_attention import Seen, View
 from svitt.layers.block import Block
-from svitt.layers.token_pruning import SCORES, Clues, NodeSparsity, find_score, token_score
+from svitt.layers.token_pruning import SCORES, Clues, NodeSparsity, TokenScore, find_score, token_score
 from svitt.models import multimodal_encoder
 from svitt.models.multimodal_encoder import MultimodalEncoder
 from svitt.models.svitt_config import CrossModalPruning, FusionTextConfig
@@ -74,23 +76,24 @@ def in_encoder(name: str) -> list[Tensor]:
         return model(torch.zeros(BATCH, 3, 8, 8), token_scores=GIVEN).kept
 
 
-def in_sparsify(name: str) -> list[Tensor]:
-    model = timm.create_model(
+def small_model() -> Any:
+    return timm.create_model(
         "vit_tiny_patch16_224", img_size=8, patch_size=2, embed_dim=16, depth=2, num_heads=2, num_classes=0
-    )
+    ).eval()
+
+
+def in_sparsify(name: str) -> list[Tensor]:
     given = GIVEN if "given" in find_score(name).needs else None
-    svitt.sparsify(model.eval(), 0.5, (0, 1), name, token_scores=given)
-    pruning = model.token_pruning
+    sparse = svitt.sparsify(small_model(), 0.5, (0, 1), name, token_scores=given)
+    layers = iter(range(2))
 
-    def attend(attention: nn.Module, *args: object) -> None:
-        layer = [block.attn for block in model.blocks].index(attention)
-        numbers = pruning.kept[-1] if pruning.kept else torch.arange(TOKENS).expand(BATCH, -1)
-        pruning.row = ROWS[layer].gather(1, numbers)
+    def row(self: Seen, view: View) -> Tensor:
+        numbers = torch.arange(TOKENS).expand(BATCH, -1) if view.numbers is None else view.numbers
+        return ROWS[next(layers)].gather(1, numbers)
 
-    for block in model.blocks:
-        block.attn.register_forward_hook(attend)
-    model(torch.zeros(BATCH, 3, 8, 8))
-    kept: list[Tensor] = pruning.kept
+    with mock.patch.object(Seen, "cls_row", row):
+        sparse(torch.zeros(BATCH, 3, 8, 8))
+    kept: list[Tensor] = sparse.token_pruning.kept
     return kept
 
 
@@ -154,6 +157,80 @@ def test_what_a_score_lacks_is_named() -> None:
         NodeSparsity(0.5, (0,), "lowst")
     with pytest.raises(ConfigError, match="'text_cl"):
         CrossModalPruning(0.5, (0,), "text_cl")
+
+
+def test_a_name_is_taken_once() -> None:
+    before = dict(SCORES)
+    for name in ("cls", "test_middle", "merge"):
+        with pytest.raises(ConfigError, match=f"{name!r} is registered already"):
+            token_score(name)(lambda clues: clues.tokens.float())
+    assert before == SCORES
+
+
+def test_clues_and_scores_of_another_shape_are_refused() -> None:
+    tokens = torch.zeros(2, 4, dtype=torch.long)
+    for clues, message in [
+        (Clues(tokens, given=torch.zeros(2, 5)), r"shape of given = \(2, 5\) .*\(2, 4\)"),
+        (Clues(tokens, given=torch.zeros(1, 4)), r"shape of given = \(1, 4\)"),
+        (Clues(tokens, torch.zeros(2, 3), torch.zeros(2, 4)), r"shape of cls_row = \(2, 3\)"),
+        (Clues(tokens, given=torch.zeros(2, 4), keys=torch.zeros(2, 3, 8)), r"shape of keys = \(2, 3\)"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            find_score("given")(clues)
+    wrong = TokenScore("wrong", frozenset(), lambda clues: torch.zeros(2))
+    with pytest.raises(ConfigError, match=r"scores of selection 'wrong' = \(2,\)"):
+        wrong(Clues(tokens))
+
+
+def test_given_scores_of_another_size_are_refused_everywhere() -> None:
+    """Too many of them used to pass: the first ones were taken."""
+    config = VideoEncoderConfig(8, 2, 1, 16, 2, 2, nodes=NodeSparsity(0.5, (0,), "given"))
+    for shape in ((1, 17), (2, 16), (1, 15)):
+        scores = torch.zeros(shape)
+        with pytest.raises(ConfigError, match="shape of token_scores"):
+            VideoEncoder(config).eval()(torch.zeros(1, 3, 8, 8), token_scores=scores)
+        with pytest.raises(ConfigError, match="shape of token_scores"):
+            svitt.sparsify(small_model(), 0.5, (0,), "given", token_scores=scores)(torch.zeros(1, 3, 8, 8))
+        fusion = MultimodalEncoder(
+            FusionTextConfig(vocab_size=20, width=16, depth=2, num_heads=2, fusion_layer=0), 16
+        )
+        text, mask = torch.zeros(1, 3, 16), torch.ones(1, 3, dtype=torch.long)
+        with pytest.raises(ConfigError, match="shape of token_scores"):
+            fusion.eval().fuse(
+                text,
+                mask,
+                torch.zeros(1, 1 + TOKENS, 16),
+                pruning=CrossModalPruning(0.5, (0,), "given"),
+                token_scores=scores,
+            )
+
+
+def test_a_score_may_ask_for_keys() -> None:
+    """The longest keys stay; in the video encoder, which hands over none, the error says so."""
+    seen = []
+
+    @token_score("test_keys", "keys")
+    def longest(clues: Clues) -> Tensor:
+        assert clues.keys is not None
+        seen.append(clues.keys)
+        return clues.keys.norm(dim=-1)
+
+    try:
+        model = small_model()
+        sparse = svitt.sparsify(model, 0.25, (0,), "test_keys")
+        x = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(5))
+        sparse(x)
+        tokens = model.blocks[0].norm1(model.norm_pre(model._pos_embed(model.patch_embed(x))))
+        keys = model.blocks[0].attn.qkv(tokens)[:, 1:, 16:32].unflatten(-1, (2, 8)).mean(dim=2)
+        assert torch.allclose(seen[0], keys, atol=1e-6)
+        assert sparse.token_pruning.kept[0].tolist() == [
+            keys.norm(dim=-1).topk(4).indices.sort().values[0].tolist()
+        ]
+        config = VideoEncoderConfig(8, 2, 1, 16, 2, 2, nodes=NodeSparsity(0.5, (0,), "test_keys"))
+        with pytest.raises(ConfigError, match=r"'test_keys' needs the keys of attention, .*sparsify"):
+            VideoEncoder(config).eval()(torch.zeros(1, 3, 8, 8))
+    finally:
+        del SCORES["test_keys"]
 
 
 def test_given_scores_are_floats_and_rank() -> None:

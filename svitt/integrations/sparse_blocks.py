@@ -73,8 +73,8 @@ class Stack(NamedTuple):
 
     arguments: block number and numbers of the tokens left -> keyword arguments of the block. prefix: tokens
     in front that always stay. extra: tokens that attention sees behind them. pool_row: patch tokens
-    (B, K, D) -> (B, K), what the pooling head attends to, in a model without CLS. whole: lay merged tokens
-    out for all patches at the end, so that any head weighs them by their size.
+    (B, K, D) -> (B, K), what the pooling head attends to, in a model without CLS. checkpointing: run each
+    block again in the backward pass. norm: of the tokens that are left at the end.
     """
 
     blocks: list[nn.Module]

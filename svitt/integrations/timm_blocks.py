@@ -83,7 +83,7 @@ class SparseTimm:
         return result if intermediates_only else (x, result)
 
 
-class SparseVisionTransformer(SparseTimm):
+class SparseVit(SparseTimm):
     """ViT, DeiT, CLIP, SigLIP, DINOv2 ... of timm."""
 
     def _embedded(
@@ -167,7 +167,7 @@ def rope_of(rope: Tensor, kept: Tensor | None, total: int) -> Tensor:
 
 
 FAMILIES: dict[Any, type[SparseTimm]] = {
-    vision_transformer.VisionTransformer: SparseVisionTransformer,
+    vision_transformer.VisionTransformer: SparseVit,
     eva.Eva: SparseEva,
     beit.Beit: SparseBeit,
 }
@@ -188,7 +188,7 @@ def sparse_class(base: Any) -> type[nn.Module]:
     """The class of a sparsified model of class ``base``."""
     [mixin] = [FAMILIES[known] for known in FAMILIES if issubclass(base, known)]
     made: type[nn.Module] = type(
-        f"Sparse{base.__name__}", (mixin, base), {"__reduce_ex__": _reduce, "dense_class": base}
+        f"Sparsified{base.__name__}", (mixin, base), {"__reduce_ex__": _reduce, "dense_class": base}
     )
     return made
 

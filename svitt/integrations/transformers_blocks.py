@@ -83,7 +83,7 @@ class SparseLayers(nn.ModuleList):
     """A list of layers; whoever goes through it meets one function that runs all."""
 
     token_pruning: TokenPruning
-    stack: Stack
+    vision: tuple[Any]  # in a tuple: the tower is above, not below
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.run,))
@@ -100,8 +100,13 @@ class SparseLayers(nn.ModuleList):
                 f"{what} does not go with gradient checkpointing in a sparsified model of transformers; "
                 "model.gradient_checkpointing_disable()"
             )
-        blocks: list[Any] = [_Called(layer, args, kwargs) for layer in self._modules.values()]
-        return run_blocks(self.token_pruning, self.stack._replace(blocks=blocks), hidden_states)[0]
+        [vision] = self.vision
+        known = TOWERS[type(vision).__name__]
+        more = 0 if known.registers is None else getattr(vision.config, known.registers)
+        pool = probe_row(vision.head, vision.post_layernorm) if has_pooling(vision) else None
+        layers: list[Any] = [_Called(layer, args, kwargs) for layer in self._modules.values()]
+        stack = Stack(layers, known.prefix + more, lambda number, kept: {}, pool, known.extra)
+        return run_blocks(self.token_pruning, stack, hidden_states)[0]
 
 
 class _Called:
@@ -119,18 +124,16 @@ class _Called:
 
 def install(vision: Any, pruning: TokenPruning) -> None:
     """From now on the tower prunes."""
-    layers, known = layers_of(vision), TOWERS[type(vision).__name__]
-    prefix = known.prefix + (0 if known.registers is None else getattr(vision.config, known.registers))
-    pool = probe_row(vision.head, vision.post_layernorm) if has_pooling(vision) else None
+    layers = layers_of(vision)
     layers.__class__ = SparseLayers
     sparse = cast("SparseLayers", layers)
     sparse.token_pruning = pruning
-    sparse.stack = Stack([], prefix, lambda number, kept: {}, pool, known.extra)
+    sparse.vision = (vision,)
 
 
 def remove(vision: nn.Module) -> None:
     """The tower is again as it was."""
     layers: Any = layers_of(vision)
     del layers.token_pruning
-    del layers.stack
+    del layers.vision
     layers.__class__ = nn.ModuleList

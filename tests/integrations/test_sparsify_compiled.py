@@ -25,9 +25,9 @@ def fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-def vit() -> nn.Module:
+def vit(depth: int = 3) -> nn.Module:
     model: nn.Module = timm.create_model(
-        "vit_tiny_patch16_224", depth=3, embed_dim=8, num_heads=2, img_size=64, num_classes=5, mlp_ratio=1
+        "vit_tiny_patch16_224", depth=depth, embed_dim=8, num_heads=2, img_size=64, num_classes=5, mlp_ratio=1
     )
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
@@ -39,17 +39,18 @@ def images(batch: int) -> Tensor:
     return torch.randn(batch, 3, 64, 64, generator=torch.Generator().manual_seed(batch))
 
 
-def sparse(selection: str, layers: tuple[int, ...] = (0, 1, 2)) -> Any:
-    return svitt.sparsify(vit(), 0.6, layers, selection)
+def sparse(selection: str, layers: tuple[int, ...] = (0, 1)) -> Any:
+    return svitt.sparsify(vit(1 + len(layers)), 0.6, layers, selection)
 
 
 def same(model: Any, compiled: Any, batch: int) -> None:
-    """Values and kept tokens of one batch."""
+    """Values and kept tokens of one batch, twice: a second call runs what the first one compiled."""
     expected, kept = model(images(batch)), model.token_pruning.kept
-    out = compiled(images(batch))
-    assert torch.allclose(out, expected, atol=1e-5)
-    assert [x.tolist() for x in compiled.token_pruning.kept] == [x.tolist() for x in kept]
     assert len(kept) > 0
+    for _ in range(2):
+        out = compiled(images(batch))
+        assert torch.allclose(out, expected, atol=1e-5)
+        assert [x.tolist() for x in compiled.token_pruning.kept] == [x.tolist() for x in kept]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def same(model: Any, compiled: Any, batch: int) -> None:
 )
 def test_equal_for_two_batch_sizes(selection: str, layers: tuple[int, ...]) -> None:
     model = sparse(selection, layers)
-    compiled: Any = torch.compile(copy.deepcopy(model), backend="aot_eager")
+    compiled: Any = torch.compile(sparse(selection, layers), backend="aot_eager")
     for batch in (2, 3):
         same(model, compiled, batch)
 
@@ -66,7 +67,7 @@ def test_equal_for_two_batch_sizes(selection: str, layers: tuple[int, ...]) -> N
 @pytest.mark.parametrize("selection", ["cls", "random", "merge"])
 def test_equal_by_inductor(selection: str) -> None:
     model = sparse(selection)
-    compiled: Any = torch.compile(copy.deepcopy(model))
+    compiled: Any = torch.compile(sparse(selection))
     for batch in (2, 3):
         same(model, compiled, batch)
 
@@ -79,7 +80,7 @@ def test_one_model_compiled_and_eager_in_either_order(compiled_first: bool) -> N
     calls = [compiled, model, compiled] if compiled_first else [model, compiled, model]
     for call in calls:
         assert torch.allclose(call(images(2)), expected, atol=1e-5)
-        assert [x.shape[1] for x in model.token_pruning.kept] == [10, 6, 4]
+        assert [x.shape[1] for x in model.token_pruning.kept] == [10, 6]
 
 
 def test_sparsified_in_place_behind_the_back_of_a_compiled_model() -> None:
@@ -87,7 +88,7 @@ def test_sparsified_in_place_behind_the_back_of_a_compiled_model() -> None:
     compiled = torch.compile(model, backend="aot_eager")
     dense = compiled(images(2))
     assert torch.allclose(dense, vit()(images(2)), atol=1e-5)
-    svitt.sparsify(model, 0.6, (0, 1, 2), inplace=True)
+    svitt.sparsify(model, 0.6, (0, 1), inplace=True)
     assert torch.allclose(compiled(images(2)), sparse("cls")(images(2)), atol=1e-5)
     svitt.unsparsify(model)
     assert torch.allclose(compiled(images(2)), dense, atol=1e-5)
@@ -100,7 +101,7 @@ def test_one_graph_unless_it_draws(selection: str) -> None:
     assert torch.allclose(compiled(images(2)), model(images(2)), atol=1e-5)
 
 
-@pytest.mark.parametrize("selection", ["cls", "random", "merge"])
+@pytest.mark.parametrize("selection", ["cls", "merge"])
 def test_a_graph_break_in_any_block_changes_nothing(selection: str) -> None:
     """No state of the pruning is lost or stale where the graph breaks, inside and outside of attention."""
     model = sparse(selection)

@@ -143,6 +143,20 @@ def test_checkpointing_changes_neither_values_nor_gradients(name: str, selection
             assert torch.allclose(a.grad, b.grad, rtol=1e-5), parameter
 
 
+@pytest.mark.parametrize("selection", ["cls", "random", "merge"])
+@pytest.mark.parametrize("name", NAMES)
+def test_lower_precision(name: str, selection: str) -> None:
+    """Under autocast and in bfloat16 throughout: biases, sizes and positions fit the queries."""
+    model = svitt.sparsify(dense(name), 0.5, LAYERS, selection)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert bool(model(images()).isfinite().all())
+    low = model.bfloat16()
+    with torch.no_grad():
+        out = low(images().bfloat16())
+    assert out.dtype == torch.bfloat16 and bool(out.isfinite().all())
+    assert [x.shape[1] for x in low.token_pruning.kept] == [8, 4]
+
+
 def flops(call: Any) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         call()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,6 +237,21 @@ def test_a_copy_is_independent_and_unsparsify_gives_the_model_back() -> None:
         assert torch.equal(twin(x).last_hidden_state, expected)
         assert svitt.sparsify(model, 0.5, LAYERS, inplace=True) is model
         assert torch.equal(model(x).last_hidden_state, expected)
+
+
+def test_a_copy_scores_by_its_own_pooling_head_and_is_saved(tmp_path: Path) -> None:
+    sparse = svitt.sparsify(dense("siglip"), 0.5, LAYERS)
+    twin = copy.deepcopy(sparse)
+    with torch.no_grad():
+        twin.head.probe.mul_(-1)
+        for part in (sparse, twin):
+            part(pixels("siglip"))
+    assert not torch.equal(sparse.token_pruning.kept[0], twin.token_pruning.kept[0])
+    torch.save(sparse, tmp_path / "model.pt")
+    loaded = torch.load(tmp_path / "model.pt", weights_only=False)
+    with torch.no_grad():
+        states = [part(pixels("siglip")).last_hidden_state for part in (sparse, loaded)]
+    assert torch.equal(*states)
 
 
 def test_models_around_a_tower() -> None:

@@ -22,6 +22,15 @@ CPU_CHUNK = 250_000
 CUDA_CHUNK = 2**31
 
 
+def _multiplies(dtype: torch.dtype) -> bool:
+    """Whether this CPU multiplies matrices of ``dtype`` in its own instructions: else float32 is faster."""
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if dtype == torch.float16:
+        return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+    return True
+
+
 @dataclass(frozen=True)
 class Group:
     """Some samples and some heads: all heads, or a single sample."""
@@ -72,7 +81,12 @@ class ChunkPlan:
             x.to(q.device, non_blocking=True) for x in (rows.masked_fill(padded, n), masked, padded)
         )
         self.keys = rows.shape[1]
+        # Scores, softmax and their gradients are in float32 at least, and so are the operands: a product
+        # of bfloat16 comes out rounded to bfloat16. The other products take half operands, as SDPA's fused
+        # kernels do; in the backward of a bias they do not, because SDPA goes to float32 there.
         self.dtype = torch.promote_types(q.dtype, torch.float32)
+        self.value_dtype = q.dtype if _multiplies(q.dtype) else self.dtype
+        self.gradient_dtype = self.value_dtype if table is None else self.dtype
         self.codes = None if codes is None else codes.reshape(-1, self.tokens).int()  # (1 or B, K)
         self.table = None
         if table is not None:
@@ -132,27 +146,27 @@ class ChunkPlan:
             index.masked_fill_(self.masked[first:last, None], self.num_rows)
         return index.view(count, -1)
 
-    def buffers(self, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Memory reused by all chunks: gathered keys and values (q's dtype), scores (float32 or float64)."""
+    def buffers(self, values: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Memory reused by all chunks: gathered keys and values (of dtype ``values``), and scores."""
         size = self.samples_a_group * self.heads_a_group * self.blocks_a_chunk * self.keys
-        keys = q.new_empty(2, size * self.dim)
+        device = self.rows.device
         return (
-            keys[0],
-            keys[1],
-            q.new_empty(size * min(self.block_size, max(1, self.tokens)), dtype=self.dtype),
+            torch.empty(size * self.dim, dtype=self.dtype, device=device),
+            torch.empty(size * self.dim, dtype=values, device=device),
+            torch.empty(size * min(self.block_size, max(1, self.tokens)), dtype=self.dtype, device=device),
         )
 
-    def take(self, x: Tensor, group: Group, out: Tensor | None) -> Tensor:
-        """The group's part of x (B, h, N, d) as contiguous (units, N, d); with the zero key, N+1.
+    def take(self, x: Tensor, group: Group, out: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """The group's part of x (B, h, N, d), contiguous (units, N, d) in ``dtype``; with the zero key, N+1.
 
         out: memory of an earlier group to write to, if of the right size.
         """
         part = x[group.samples, group.heads]
-        if part.is_contiguous() and not self.any_padded:
+        if part.is_contiguous() and part.dtype == dtype and not self.any_padded:
             return part.flatten(0, 1)  # (units, N, d)
         n = x.shape[2] + int(self.any_padded)
         if out is None or out.shape[0] != group.units:
-            out = x.new_zeros(group.units, n, self.dim)
+            out = x.new_zeros(group.units, n, self.dim, dtype=dtype)
         out[:, : x.shape[2]].view(part.shape).copy_(part)
         return out
 
@@ -164,9 +178,9 @@ class ChunkPlan:
         return out.view(-1, self.keys, self.dim)
 
     def queries(self, x: Tensor, group: Group, chunk: Chunk) -> Tensor:
-        """Query rows of x (B, h, N, d) -> (units*blocks, block length, d)."""
+        """Query rows of x (B, h, N, d) -> (units*blocks, block length, d), as ``dtype`` of the plan."""
         part = x[group.samples, group.heads, chunk.queries]  # (samples, heads, blocks*block length, d)
-        return part.reshape(group.units * chunk.blocks, -1, self.dim)
+        return part.reshape(group.units * chunk.blocks, -1, self.dim).to(self.dtype)
 
     def probabilities(self, q: Tensor, k: Tensor, group: Group, chunk: Chunk, out: Tensor) -> Tensor:
         """softmax over the keys of a chunk, (units*blocks, block length, L), written into ``out``."""
@@ -187,15 +201,13 @@ class ChunkPlan:
                 torch.index_select(table, 1, index, out=sample)
             if len(chunk.index) < len(samples):
                 samples[1:] = samples[0]
-        if q.dtype == self.dtype:
-            scores.baddbmm_(q, k.transpose(1, 2), alpha=scale)
-        else:
-            scores.add_(torch.bmm(q, k.transpose(1, 2)), alpha=scale)
+        scores.baddbmm_(q, k.transpose(1, 2), alpha=scale)
         return torch.softmax(scores, dim=-1, out=scores)
 
     def cls_probabilities(self, q: Tensor, k: Tensor) -> Tensor:
         """Probabilities of the CLS query (B, h, N) from q, k (B, h, N, d)."""
-        scores = (q[:, :, :1] @ k.transpose(-2, -1)).squeeze(2).to(self.dtype) * self.dim**-0.5
+        q, k = q[:, :, :1].to(self.dtype), k.to(self.dtype)
+        scores = (q @ k.transpose(-2, -1)).squeeze(2) * self.dim**-0.5
         if self.table is not None:
             scores[:, :, 1:] += self.table[:, self.num_rows - 3, None]
             scores[:, :, 0] += self.table[:, self.num_rows - 1]

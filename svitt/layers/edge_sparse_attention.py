@@ -108,21 +108,22 @@ def _edge_attention(
     offset: int,
     attend_padding: bool,
 ) -> tuple[Tensor, Tensor]:
-    # Autocast stays outside: everything here is in the dtype of the inputs, softmax in float32.
+    # Autocast stays outside: inputs and output have one dtype, scores and softmax are in float32.
     with torch.autocast(q.device.type, enabled=False):
         plan = ChunkPlan(q, table, codes, blocks, block_size, offset, attend_padding)
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
-        key_buffer, value_buffer, score_buffer = plan.buffers(q)
+        key_buffer, value_buffer, score_buffer = plan.buffers(plan.value_dtype)
         keys = values = None
         for group in plan.groups():
-            keys, values = plan.take(k, group, keys), plan.take(v, group, values)
+            keys = plan.take(k, group, keys, plan.dtype)
+            values = plan.take(v, group, values, plan.value_dtype)
             for chunk in plan.chunks(group):
                 key, value = plan.gather(keys, chunk, key_buffer), plan.gather(values, chunk, value_buffer)
                 p = plan.probabilities(plan.queries(q, group, chunk), key, group, chunk, score_buffer)
                 target = out[group.samples, group.heads, chunk.queries]
-                target.copy_(torch.bmm(p.to(q.dtype), value).view(target.shape))
+                target.copy_(torch.bmm(p.to(plan.value_dtype), value).view(target.shape))
         row = plan.cls_probabilities(q, k)
-        out[:, :, 0] = (row[:, :, None].to(q.dtype) @ v).squeeze(2)
+        out[:, :, 0] = (row[:, :, None].to(plan.value_dtype) @ v.to(plan.value_dtype)).squeeze(2)
         return out, row
 
 
@@ -155,28 +156,30 @@ def _edge_attention_backward(
         padded = (plan.batch, plan.heads, n + int(plan.any_padded), plan.dim)
         grad_k, grad_v = (torch.zeros(padded, dtype=plan.dtype, device=q.device) for _ in "kv")
         grad_table = None if plan.table is None else torch.zeros_like(plan.table)
-        key_buffer, value_buffer, score_buffer = plan.buffers(q)
-        nothing = q.new_empty(1, 1, 1)
+        key_buffer, value_buffer, score_buffer = plan.buffers(plan.dtype)
+        small = plan.gradient_dtype
+        nothing = q.new_empty(1, 1, 1, dtype=small)
         scale = plan.dim**-0.5
         keys = values = None
         for group in plan.groups():
-            keys, values = plan.take(k, group, keys), plan.take(v, group, values)
+            keys = plan.take(k, group, keys, plan.dtype)
+            values = plan.take(v, group, values, plan.dtype)
             sums = [g[group.samples, group.heads].view(group.units, -1, plan.dim) for g in (grad_k, grad_v)]
             for chunk in plan.chunks(group):
                 key, value = plan.gather(keys, chunk, key_buffer), plan.gather(values, chunk, value_buffer)
                 query, upstream = plan.queries(q, group, chunk), plan.queries(grad, group, chunk)
                 p = plan.probabilities(query, key, group, chunk, score_buffer)
-                grad_p = torch.bmm(upstream, value.transpose(1, 2)).to(plan.dtype)
+                grad_p = torch.bmm(upstream, value.transpose(1, 2))
                 grad_s = torch._softmax_backward_data(grad_p, p, -1, plan.dtype)
                 if grad_table is not None and chunk.index is not None:
                     _add_table_gradient(grad_table[group.heads], grad_s, chunk.index)
-                small = grad_s.to(q.dtype)
+                query, key, upstream, p, grad_s = (x.to(small) for x in (query, key, upstream, p, grad_s))
                 target = grad_q[group.samples, group.heads, chunk.queries]
                 # beta = 0: only the product, scaled on the way.
-                product = torch.baddbmm(nothing, small, key, beta=0, alpha=scale)
+                product = torch.baddbmm(nothing, grad_s, key, beta=0, alpha=scale)
                 target.copy_(product.view(target.shape))
-                per_key = torch.baddbmm(nothing, small.transpose(1, 2), query, beta=0, alpha=scale)
-                per_value = torch.bmm(p.to(q.dtype).transpose(1, 2), upstream)
+                per_key = torch.baddbmm(nothing, grad_s.transpose(1, 2), query, beta=0, alpha=scale)
+                per_value = torch.bmm(p.transpose(1, 2), upstream)
                 for total, part in zip(sums, (per_key, per_value), strict=True):
                     total.index_add_(1, chunk.rows, part.view(group.units, -1, plan.dim).to(plan.dtype))
         grad_k, grad_v = grad_k[:, :, :n], grad_v[:, :, :n]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -173,6 +174,54 @@ def test_half_precision_stays_in_its_dtype_and_near_float32(dtype: torch.dtype, 
         assert float((a.float() - b).detach().abs().max()) < tolerance * max(
             1.0, float(b.detach().abs().max())
         )
+
+
+def sdpa(q: Tensor, k: Tensor, v: Tensor, pattern: EdgePattern, position: Any) -> Tensor:
+    """PyTorch's attention under a float32 mask; attended zero keys are one more key at the end."""
+    n = q.shape[2]
+    mask = pattern.counts(n - 1).float().log()
+    mask = mask if position is None else mask + position.dense()
+    if pattern.attend_padding:
+        count = F.pad(pattern.key_rows(n - 1)[2].sum(1)[torch.arange(n - 1) // pattern.block_size], (1, 0))
+        to_cls = 0 if position is None else position.table[-2][:, None, None]
+        column = (count.float().log()[:, None] + to_cls).expand(*mask.shape[:-1], 1)
+        mask, k, v = torch.cat([mask, column], dim=-1), F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+@pytest.mark.parametrize("padding", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("scale", [1, 3, 10])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_errs_no_more_than_pytorchs_attention(
+    dtype: torch.dtype, scale: float, bias: bool, padding: bool
+) -> None:
+    made, pattern, position = make_case(
+        (3, 8, 8), dim=64, block_size=20, drop=7, bias=bias, padding=padding, dtype=torch.float32
+    )
+    halves = [(scale * x.detach()).to(dtype) for x in made[:3]] + [x.detach() for x in made[3:]]
+    upstream = torch.randn(halves[0].shape, generator=torch.Generator().manual_seed(2)).to(dtype)
+
+    def results(attention: Any, kind: torch.dtype | None = None) -> list[Tensor]:
+        inputs = [x.to(x.dtype if kind is None else kind).requires_grad_() for x in map(torch.clone, halves)]
+        there = None if position is None else RelativePosition(inputs[3], position.codes, position.offset)
+        out, row = attention(*inputs[:3], pattern, there)
+        return [x.detach() for x in (out, *torch.autograd.grad(out, inputs, upstream.to(out.dtype)), row)]
+
+    def errors(made: list[Tensor]) -> list[float]:
+        return [float((a - b).norm() / b.norm()) for a, b in zip(made, exact, strict=True)]
+
+    exact = results(lambda *x: edge_attention(*x, backend="oracle"), torch.float64)
+    *ours, row = errors(results(lambda *x: edge_attention(*x, backend="chunked")))
+    theirs = results(lambda *x: (sdpa(*x), exact[-1]))
+    bias_alone = None if position is None else replace(position, table=halves[3])
+    theirs[0] = sdpa(*halves[:3], pattern, bias_alone)  # without gradients the fused kernel does it
+    assert row < 1e-5  # of CLS, which ranks tokens: in float32
+    # 1e-6: the gradient of the table is in float32 in both.
+    assert all(a <= 1.3 * b + 1e-6 for a, b in zip(ours, errors(theirs), strict=False)), (
+        ours,
+        errors(theirs),
+    )
 
 
 def test_autocast_leaves_float32_inputs_exact() -> None:

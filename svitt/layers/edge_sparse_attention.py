@@ -63,7 +63,8 @@ def edge_attention(
     ConfigError for an unknown backend; ValueError for a pattern of another length.
     """
     known = get_args(Backend)
-    require(backend in known, "backend", backend, nearest(str(backend), known))
+    if backend not in known:  # the wording is not worked out otherwise: torch.compile cannot
+        require(False, "backend", backend, nearest(str(backend), known))
     if backend == "auto":
         backend = "masked" if masked_is_faster(q, k, v, pattern, position) else "chunked"
     if backend != "chunked":

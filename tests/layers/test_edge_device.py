@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from svitt.layers import _edge_kernel, edge_sparse_attention
-from svitt.layers.edge_sparse_attention import edge_attention
+from svitt.layers.edge_sparse_attention import Backend, edge_attention
+from svitt.layers.edges import EdgePattern
 from tests.layers.test_edge_sparse_attention import make_case, run
 
 
@@ -119,3 +120,28 @@ def test_a_pattern_goes_to_a_device_once() -> None:
     edge_attention(q, k, v, pattern, backend="masked")
     assert pattern.log_counts(q.shape[2] - 1, q.device, q.dtype) is first
     assert pattern.on(torch.device("meta")) is pattern.on(torch.device("meta"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["chunked", "auto"])
+@pytest.mark.parametrize("bias", [False, True])
+def test_compiled_equals_eager_in_values_and_gradients(backend: Backend, bias: bool) -> None:
+    """By inductor, without a break in the graph; the second length is compiled for any length."""
+
+    def function(
+        q: Tensor, k: Tensor, v: Tensor, pattern: EdgePattern, position: Any
+    ) -> tuple[Tensor, Tensor]:
+        out, row = edge_attention(2 * q, k, v, pattern, position, backend=backend)
+        return out.sin(), row
+
+    torch._dynamo.reset()
+    compiled = torch.compile(function, fullgraph=True)
+    for grid in ((2, 3, 4), (3, 4, 5)):
+        tensors, pattern, position = make_case(grid, dim=16, dtype=torch.float32, bias=bias)
+        results = []
+        for attention in (function, compiled):
+            out, row = attention(*tensors[:3], pattern, position)
+            loss = out.square().sum() + (row * torch.arange(row.shape[-1])).sum()
+            results.append([out, row, *torch.autograd.grad(loss, tensors)])
+        for a, b in zip(*results, strict=True):
+            assert float((a - b).detach().abs().max()) <= 1e-5 * float(b.detach().abs().max())

@@ -13,13 +13,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from svitt.layers.edges import EdgePattern
+from svitt.layers.edges import EdgePattern, key_rows
 
 # Elements of a group's keys, and of a chunk's gathered keys. Measured at ViT-B sizes: larger ones leave
 # the cache (and memory that is returned to the system costs page faults), smaller ones make more calls.
 CPU_GROUP = 400_000
 CPU_CHUNK = 250_000
-CUDA_CHUNK = 2**31
+# On CUDA what a chunk takes: 128 MB of gathered keys in half precision, as much of values and of scores.
+CUDA_CHUNK = 2**26
+
+
+def looks_at_values(device: torch.device) -> bool:
+    """Whether values decide how the work is cut: not on a device, where a look would wait for it."""
+    return device.type == "cpu"
+
+
+def value_dtype(q: Tensor) -> torch.dtype:
+    """Of p v: that of the queries where the machine has instructions for it, else float32."""
+    native = True
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16:
+        native = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if q.device.type == "cpu" and q.dtype == torch.float16:
+        native = bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+    return q.dtype if native else torch.float32
 
 
 @dataclass(frozen=True)
@@ -64,24 +80,33 @@ class ChunkPlan:
     ) -> None:
         self.batch, self.heads, n, self.dim = q.shape
         self.tokens, self.block_size, self.offset = n - 1, block_size, offset
-        # The table lives on the CPU, where looking into it waits for no device.
-        rows, masked, padded = EdgePattern(blocks.cpu(), block_size, attend_padding).key_rows(self.tokens)
-        self.any_padded, self.some_masked = bool(padded.any()), masked.any(dim=1).tolist()
-        # The zero key that padding stands for is one more row at the end of k and v.
-        self.rows, self.masked, self.padded = (
-            x.to(q.device, non_blocking=True) for x in (rows.masked_fill(padded, n), masked, padded)
+        on_cpu = looks_at_values(q.device)
+        if on_cpu:
+            EdgePattern(blocks, block_size, attend_padding).require_fits(self.tokens)
+        rows, self.masked, self.padded = key_rows(blocks, block_size, self.tokens, attend_padding)
+        # On another device no value is looked at: that would wait for the device.
+        self.any_padded = (
+            bool(self.padded.any()) if on_cpu else attend_padding and self.tokens % block_size > 0
         )
+        self.some_masked = self.masked.any(dim=1).tolist() if on_cpu else [True] * len(rows)
+        # The zero key that padding stands for is one more row at the end of k and v.
+        self.rows = rows.masked_fill(self.padded, n)
         self.keys = rows.shape[1]
+        # Scores, softmax and their gradients are in float32 at least. On the CPU so are the operands: there
+        # a product of bfloat16 comes out rounded to bfloat16. The other products take half operands, as
+        # SDPA's fused kernels do; in the backward of a bias they do not, because SDPA goes to float32 there.
         self.dtype = torch.promote_types(q.dtype, torch.float32)
+        self.operand_dtype = self.dtype if on_cpu else q.dtype
+        self.value_dtype = value_dtype(q)
+        self.gradient_dtype = self.value_dtype if table is None or not on_cpu else self.dtype
         self.codes = None if codes is None else codes.reshape(-1, self.tokens).int()  # (1 or B, K)
         self.table = None
         if table is not None:
             self.num_rows = table.shape[0]
             columns = table.t().to(self.dtype)  # (heads, R), and one column of -inf for masked keys
             self.table = torch.cat([columns, columns.new_full((self.heads, 1), float("-inf"))], dim=1)
-        self._cut(
-            n * self.dim, CUDA_CHUNK if q.is_cuda else CPU_GROUP, CUDA_CHUNK if q.is_cuda else CPU_CHUNK
-        )
+        everything = self.batch * self.heads * n * self.dim
+        self._cut(n * self.dim, *((CPU_GROUP, CPU_CHUNK) if on_cpu else (everything, CUDA_CHUNK)))
 
     def _cut(self, unit: int, group: int, chunk: int) -> None:
         """Sizes of groups and chunks, for keys of ``unit`` elements a sample and head."""
@@ -132,27 +157,27 @@ class ChunkPlan:
             index.masked_fill_(self.masked[first:last, None], self.num_rows)
         return index.view(count, -1)
 
-    def buffers(self, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Memory reused by all chunks: gathered keys and values (q's dtype), scores (float32 or float64)."""
+    def buffers(self, values: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Memory reused by all chunks: gathered keys and values (of dtype ``values``), and scores."""
         size = self.samples_a_group * self.heads_a_group * self.blocks_a_chunk * self.keys
-        keys = q.new_empty(2, size * self.dim)
+        device = self.rows.device
         return (
-            keys[0],
-            keys[1],
-            q.new_empty(size * min(self.block_size, max(1, self.tokens)), dtype=self.dtype),
+            torch.empty(size * self.dim, dtype=self.operand_dtype, device=device),
+            torch.empty(size * self.dim, dtype=values, device=device),
+            torch.empty(size * min(self.block_size, max(1, self.tokens)), dtype=self.dtype, device=device),
         )
 
-    def take(self, x: Tensor, group: Group, out: Tensor | None) -> Tensor:
-        """The group's part of x (B, h, N, d) as contiguous (units, N, d); with the zero key, N+1.
+    def take(self, x: Tensor, group: Group, out: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """The group's part of x (B, h, N, d), contiguous (units, N, d) in ``dtype``; with the zero key, N+1.
 
         out: memory of an earlier group to write to, if of the right size.
         """
         part = x[group.samples, group.heads]
-        if part.is_contiguous() and not self.any_padded:
+        if part.is_contiguous() and part.dtype == dtype and not self.any_padded:
             return part.flatten(0, 1)  # (units, N, d)
         n = x.shape[2] + int(self.any_padded)
         if out is None or out.shape[0] != group.units:
-            out = x.new_zeros(group.units, n, self.dim)
+            out = x.new_zeros(group.units, n, self.dim, dtype=dtype)
         out[:, : x.shape[2]].view(part.shape).copy_(part)
         return out
 
@@ -164,9 +189,9 @@ class ChunkPlan:
         return out.view(-1, self.keys, self.dim)
 
     def queries(self, x: Tensor, group: Group, chunk: Chunk) -> Tensor:
-        """Query rows of x (B, h, N, d) -> (units*blocks, block length, d)."""
+        """Query rows of x (B, h, N, d) -> (units*blocks, block length, d), as an operand."""
         part = x[group.samples, group.heads, chunk.queries]  # (samples, heads, blocks*block length, d)
-        return part.reshape(group.units * chunk.blocks, -1, self.dim)
+        return part.reshape(group.units * chunk.blocks, -1, self.dim).to(self.operand_dtype)
 
     def probabilities(self, q: Tensor, k: Tensor, group: Group, chunk: Chunk, out: Tensor) -> Tensor:
         """softmax over the keys of a chunk, (units*blocks, block length, L), written into ``out``."""
@@ -190,13 +215,19 @@ class ChunkPlan:
         if q.dtype == self.dtype:
             scores.baddbmm_(q, k.transpose(1, 2), alpha=scale)
         else:
-            scores.add_(torch.bmm(q, k.transpose(1, 2)), alpha=scale)
+            scores.add_(self.product(q, k.transpose(1, 2)), alpha=scale)
         return torch.softmax(scores, dim=-1, out=scores)
 
-    def cls_probabilities(self, q: Tensor, k: Tensor) -> Tensor:
-        """Probabilities of the CLS query (B, h, N) from q, k (B, h, N, d)."""
-        scores = (q[:, :, :1] @ k.transpose(-2, -1)).squeeze(2).to(self.dtype) * self.dim**-0.5
-        if self.table is not None:
-            scores[:, :, 1:] += self.table[:, self.num_rows - 3, None]
-            scores[:, :, 0] += self.table[:, self.num_rows - 1]
-        return scores.softmax(dim=-1)
+    def product(self, a: Tensor, b: Tensor) -> Tensor:
+        """a b of two batches of matrices, in ``dtype`` of the plan."""
+        return torch.bmm(a, b) if a.dtype == self.dtype else torch.bmm(a, b, out_dtype=self.dtype)
+
+
+def cls_probabilities(q: Tensor, k: Tensor, table: Tensor | None) -> Tensor:
+    """Probabilities of the CLS query (B, h, N) from q, k (B, h, N, d), in float32 at least."""
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    scores = (q[:, :, :1].to(dtype) @ k.to(dtype).transpose(-2, -1)).squeeze(2) * q.shape[-1] ** -0.5
+    if table is not None:
+        scores[:, :, 1:] += table[-3].to(dtype)[:, None]
+        scores[:, :, 0] += table[-1].to(dtype)
+    return scores.softmax(dim=-1)

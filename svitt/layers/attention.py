@@ -38,7 +38,8 @@ def cls_attention(
     of K codes N is 1+K. bias: broadcastable to (B, h, N), added to the scaled scores.
     """
     dtype = torch.promote_types(q.dtype, torch.float32)
-    scores = (q[:, :, :1] @ k.transpose(-2, -1)).squeeze(2).to(dtype) * q.shape[-1] ** -0.5  # (B, h, N)
+    product = q[:, :, :1].to(dtype) @ k.to(dtype).transpose(-2, -1)
+    scores = product.squeeze(2) * q.shape[-1] ** -0.5  # (B, h, N)
     if position is not None:
         scores = scores + position.cls_row()
     if bias is not None:
@@ -74,7 +75,7 @@ class SelfAttention(nn.Module):
     """BEiT's attention: query and value have a bias, the key has none (it would change nothing).
 
     grid: (T, H, W) of the relative position bias table; None has no bias table.
-    backend: of edge-sparse attention, see ``edge_attention``.
+    backend: of edge-sparse attention, see ``edge_attention``; the default is the same on every machine.
     Key names are timm's: ``qkv``, ``q_bias``, ``v_bias``, ``relative_position_bias_table``, ``proj``.
     """
 
@@ -82,7 +83,7 @@ class SelfAttention(nn.Module):
     mask: Tensor | None
 
     def __init__(
-        self, width: int, num_heads: int, grid: Grid | None = None, backend: Backend = "auto"
+        self, width: int, num_heads: int, grid: Grid | None = None, backend: Backend = "chunked"
     ) -> None:
         super().__init__()
         self.num_heads, self.grid, self.backend = num_heads, grid, backend

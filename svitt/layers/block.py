@@ -28,7 +28,7 @@ class Block(nn.Module):
         layer_scale: float | None = None,
         norm_eps: float = 1e-12,
         drop_path: float = 0.0,
-        backend: Backend = "auto",
+        backend: Backend = "chunked",
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=norm_eps)

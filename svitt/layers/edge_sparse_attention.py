@@ -1,4 +1,4 @@
-"""Edge-sparse attention: a kernel that only computes the attended blocks, and its oracle.
+"""Edge-sparse attention: a kernel that only computes the attended blocks.
 
 In your own model, with query, key and value of 8 heads, one CLS token and 4 frames of 7 x 7 patches:
 
@@ -16,25 +16,30 @@ In your own model, with query, key and value of 8 heads, one CLS token and 4 fra
 
 The kernel walks over a few query blocks at a time, gathers their key and value rows, looks the
 relative position bias up and runs a small dense attention whose scores stay in cache. The backward
-pass recomputes the scores, so nothing of size N x N or N x L is kept. On CUDA all blocks are one
-chunk. It is a PyTorch custom operator: autocast and ``torch.compile`` pass it through unchanged.
+pass recomputes the scores, so nothing of size N x N or N x L is kept. On CUDA nothing waits for the
+device, and a CUDA graph can hold it. It is a PyTorch custom operator: autocast and ``torch.compile`` pass
+it through unchanged.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from svitt.config import nearest, require
-from svitt.layers._edge_kernel import ChunkPlan
+from svitt.layers import _edge_chunked
+from svitt.layers._edge_dense import masked_edge_attention, oracle_attention
+from svitt.layers._edge_kernel import cls_probabilities, value_dtype
+from svitt.layers.edge_crossover import masked_is_faster
 from svitt.layers.edges import EdgePattern
 from svitt.layers.relative_position import RelativePosition
 
-Backend = Literal["auto", "chunked", "oracle"]
+Backend = Literal["auto", "chunked", "masked", "oracle"]
 
 
 def edge_attention(
@@ -50,50 +55,32 @@ def edge_attention(
 
     q, k, v: (B, h, 1+K, d), CLS first, one dtype. pattern: made for K tokens. position: the bias, with
     codes (K,) or (B, K).
-    backend: "chunked", the fast kernel; "oracle", dense attention under a mask, for tests and short
-        sequences; "auto", the fast kernel.
+    backend: "chunked", the kernel; "masked", PyTorch's dense attention under a mask, faster for short
+        sequences; "oracle", the same in plain operations, for tests; "auto", the faster one of the first
+        two by a table of measurements (``svitt.layers.edge_crossover``).
     Returns the output (B, h, 1+K, d) and the attention probabilities of the CLS query (B, h, 1+K) in
     float32 (float64 for float64 inputs). Differentiable in q, k, v and ``position.table``.
     ConfigError for an unknown backend; ValueError for a pattern of another length.
     """
-    known = ("auto", "chunked", "oracle")
-    require(backend in known, "backend", backend, nearest(str(backend), known))
-    if backend == "oracle":
-        return oracle_attention(q, k, v, pattern, position)
+    known = get_args(Backend)
+    if backend not in known:  # the wording is not worked out otherwise: torch.compile cannot
+        require(False, "backend", backend, nearest(str(backend), known))
+    if backend == "auto":
+        backend = "masked" if masked_is_faster(q, k, v, pattern, position) else "chunked"
+    if backend != "chunked":
+        dense = oracle_attention if backend == "oracle" else masked_edge_attention
+        return dense(q, k, v, pattern, position)
     table = codes = None
     offset = 0
     if position is not None:
         table, codes, offset = position.table, position.codes, position.offset
-    blocks = pattern.blocks.to(q.device)
-    out, row = _edge_attention(
+    if q.device.type != "cpu" and not torch.compiler.is_compiling():
+        pattern.require_fits(q.shape[2] - 1)  # once; on the CPU the operator looks
+    blocks = pattern.on(q.device)
+    out, row, _ = _edge_attention(
         q, k, v, table, codes, blocks, pattern.block_size, offset, pattern.attend_padding
     )
     return out, row
-
-
-def oracle_attention(
-    q: Tensor, k: Tensor, v: Tensor, pattern: EdgePattern, position: RelativePosition | None = None
-) -> tuple[Tensor, Tensor]:
-    """The same result by dense attention under an additive mask, in plain PyTorch; O(N^2) memory.
-
-    Shapes and errors as ``edge_attention``.
-    """
-    tokens = q.shape[2] - 1
-    dtype = torch.promote_types(q.dtype, torch.float32)
-    scores = (q @ k.transpose(-2, -1)).to(dtype) * q.shape[-1] ** -0.5
-    if position is not None:
-        scores = scores + position.dense()
-    scores = scores + pattern.counts(tokens).to(q.device, dtype).log()  # 0 for an edge, -inf for none
-    if pattern.attend_padding:
-        # One column for all zero keys: n of them, equal logits, no value.
-        padded = pattern.key_rows(tokens)[2].sum(dim=1).to(q.device)
-        count = padded[torch.arange(tokens, device=q.device) // pattern.block_size]
-        count = torch.cat([count.new_zeros(1), count]).to(dtype)
-        to_cls = scores.new_zeros(q.shape[1]) if position is None else position.table[-2].to(dtype)
-        column = (to_cls[:, None] + count.log()).expand(q.shape[0], -1, -1)  # (B, h, 1+K)
-        scores = torch.cat([scores, column[..., None]], dim=-1)
-    probabilities = scores.softmax(dim=-1)[..., : tokens + 1]
-    return probabilities.to(q.dtype) @ v, probabilities[:, :, 0]
 
 
 @torch.library.custom_op("svitt::edge_attention", mutates_args=())
@@ -107,35 +94,47 @@ def _edge_attention(
     block_size: int,
     offset: int,
     attend_padding: bool,
-) -> tuple[Tensor, Tensor]:
-    # Autocast stays outside: everything here is in the dtype of the inputs, softmax in float32.
+) -> tuple[Tensor, Tensor, Tensor]:
+    # Autocast stays outside: inputs and output have one dtype, scores and softmax are in float32.
     with torch.autocast(q.device.type, enabled=False):
-        plan = ChunkPlan(q, table, codes, blocks, block_size, offset, attend_padding)
-        out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
-        key_buffer, value_buffer, score_buffer = plan.buffers(q)
-        keys = values = None
-        for group in plan.groups():
-            keys, values = plan.take(k, group, keys), plan.take(v, group, values)
-            for chunk in plan.chunks(group):
-                key, value = plan.gather(keys, chunk, key_buffer), plan.gather(values, chunk, value_buffer)
-                p = plan.probabilities(plan.queries(q, group, chunk), key, group, chunk, score_buffer)
-                target = out[group.samples, group.heads, chunk.queries]
-                target.copy_(torch.bmm(p.to(q.dtype), value).view(target.shape))
-        row = plan.cls_probabilities(q, k)
-        out[:, :, 0] = (row[:, :, None].to(q.dtype) @ v).squeeze(2)
-        return out, row
+        args = q, k, v, table, codes, blocks, block_size, offset, attend_padding
+        if is_fused(q, block_size):
+            from svitt.layers import _edge_triton
+
+            out, lse = _edge_triton.forward(*args)
+        else:
+            out, lse = _edge_chunked.forward(*args), q.new_empty(0, dtype=torch.float32)
+        row = cls_probabilities(q, k, table)
+        dtype = value_dtype(q)
+        out[:, :, 0] = (row[:, :, None].to(dtype) @ v.to(dtype)).squeeze(2)
+        return out, row, lse
+
+
+def is_fused(q: Tensor, block_size: int) -> bool:
+    """Whether Triton's kernels do it: on CUDA, where Triton is there, for sizes that fit the chip."""
+    if q.device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return False
+    from svitt.layers import _edge_triton
+
+    return _edge_triton.usable(q, block_size)
 
 
 @_edge_attention.register_fake
-def _(q: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
+def _(
+    q: Tensor, k: Tensor, v: Tensor, table: Any, codes: Any, blocks: Any, block_size: int, *args: Any
+) -> tuple[Tensor, Tensor, Tensor]:
     row = q.new_empty(q.shape[:3], dtype=torch.promote_types(q.dtype, torch.float32))
-    return torch.empty(q.shape, dtype=q.dtype, device=q.device), row
+    size = (*q.shape[:2], q.shape[2] - 1) if is_fused(q, block_size) else (0,)
+    out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+    return out, row, q.new_empty(size, dtype=torch.float32)
 
 
 @torch.library.custom_op("svitt::edge_attention_backward", mutates_args=())
 def _edge_attention_backward(
     grad: Tensor,
     grad_row: Tensor | None,
+    out: Tensor | None,
+    lse: Tensor,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -147,86 +146,52 @@ def _edge_attention_backward(
     attend_padding: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     with torch.autocast(q.device.type, enabled=False):
-        plan = ChunkPlan(q, table, codes, blocks, block_size, offset, attend_padding)
-        grad_q = torch.empty(q.shape, dtype=q.dtype, device=q.device)
-        # A key is seen by many blocks: its gradient is summed in float32 at least. With padding the
-        # zero key has a row, and a gradient that is dropped.
-        n = q.shape[2]
-        padded = (plan.batch, plan.heads, n + int(plan.any_padded), plan.dim)
-        grad_k, grad_v = (torch.zeros(padded, dtype=plan.dtype, device=q.device) for _ in "kv")
-        grad_table = None if plan.table is None else torch.zeros_like(plan.table)
-        key_buffer, value_buffer, score_buffer = plan.buffers(q)
-        nothing = q.new_empty(1, 1, 1)
-        scale = plan.dim**-0.5
-        keys = values = None
-        for group in plan.groups():
-            keys, values = plan.take(k, group, keys), plan.take(v, group, values)
-            sums = [g[group.samples, group.heads].view(group.units, -1, plan.dim) for g in (grad_k, grad_v)]
-            for chunk in plan.chunks(group):
-                key, value = plan.gather(keys, chunk, key_buffer), plan.gather(values, chunk, value_buffer)
-                query, upstream = plan.queries(q, group, chunk), plan.queries(grad, group, chunk)
-                p = plan.probabilities(query, key, group, chunk, score_buffer)
-                grad_p = torch.bmm(upstream, value.transpose(1, 2)).to(plan.dtype)
-                grad_s = torch._softmax_backward_data(grad_p, p, -1, plan.dtype)
-                if grad_table is not None and chunk.index is not None:
-                    _add_table_gradient(grad_table[group.heads], grad_s, chunk.index)
-                small = grad_s.to(q.dtype)
-                target = grad_q[group.samples, group.heads, chunk.queries]
-                # beta = 0: only the product, scaled on the way.
-                product = torch.baddbmm(nothing, small, key, beta=0, alpha=scale)
-                target.copy_(product.view(target.shape))
-                per_key = torch.baddbmm(nothing, small.transpose(1, 2), query, beta=0, alpha=scale)
-                per_value = torch.bmm(p.to(q.dtype).transpose(1, 2), upstream)
-                for total, part in zip(sums, (per_key, per_value), strict=True):
-                    total.index_add_(1, chunk.rows, part.view(group.units, -1, plan.dim).to(plan.dtype))
-        grad_k, grad_v = grad_k[:, :, :n], grad_v[:, :, :n]
-        row = plan.cls_probabilities(q, k)
-        up = grad[:, :, :1].to(plan.dtype)
-        grad_p = (up @ v.to(plan.dtype).transpose(-2, -1)).squeeze(2)
+        args = q, k, v, table, codes, blocks, block_size, offset, attend_padding
+        if out is None:
+            grad_q, grad_k, grad_v, grad_table = _edge_chunked.backward(grad, *args)
+        else:
+            from svitt.layers import _edge_triton
+
+            grad_q, grad_k, grad_v, grad_table = _edge_triton.backward(grad, out, lse, *args)
+        row = cls_probabilities(q, k, table)
+        dtype, scale = row.dtype, q.shape[-1] ** -0.5
+        up = grad[:, :, :1].to(dtype)
+        grad_p = (up @ v.to(dtype).transpose(-2, -1)).squeeze(2)
         grad_p = grad_p if grad_row is None else grad_p + grad_row
-        grad_s = torch._softmax_backward_data(grad_p, row, -1, plan.dtype)
-        if grad_table is not None:
-            grad_table[:, plan.num_rows - 3] += grad_s[:, :, 1:].sum(dim=(0, 2))
-            grad_table[:, plan.num_rows - 1] += grad_s[:, :, 0].sum(dim=0)
-        grad_q[:, :, :1] = (grad_s[:, :, None] @ k.to(plan.dtype)) * scale
-        grad_k.addcmul_(grad_s[..., None], q[:, :, :1].to(plan.dtype), value=scale)
+        grad_s = torch._softmax_backward_data(grad_p, row, -1, dtype)
+        bias = q.new_empty(0)
+        if table is not None and grad_table is not None:
+            grad_table[:, -3] += grad_s[:, :, 1:].sum(dim=(0, 2))
+            grad_table[:, -1] += grad_s[:, :, 0].sum(dim=0)
+            bias = grad_table.t().to(table.dtype).contiguous()
+        grad_q[:, :, :1] = (grad_s[:, :, None] @ k.to(dtype)) * scale
+        grad_k.addcmul_(grad_s[..., None], q[:, :, :1].to(dtype), value=scale)
         grad_v.addcmul_(row[..., None], up)
-        bias = (
-            q.new_empty(0) if table is None or grad_table is None else grad_table[:, :-1].t().to(table.dtype)
-        )
-        return grad_q, grad_k.to(k.dtype).contiguous(), grad_v.to(v.dtype).contiguous(), bias.contiguous()
-
-
-def _add_table_gradient(grad_table: Tensor, grad_s: Tensor, index: Tensor) -> None:
-    """Adds the score gradients to their bias table rows: (heads, R+1), in place.
-
-    int64 on purpose: ``index_add_`` with int32 indices is about eight times slower.
-    """
-    per_sample = grad_s.view(-1, grad_table.shape[0], index.shape[1])  # (samples, heads, pairs)
-    if index.shape[0] == 1:
-        grad_table.index_add_(
-            1, index[0].long(), per_sample.sum(dim=0) if len(per_sample) > 1 else per_sample[0]
-        )
-        return
-    for gradient, rows in zip(per_sample, index, strict=True):
-        grad_table.index_add_(1, rows.long(), gradient)
+        grad_q, grad_k, grad_v = (x.to(q.dtype).contiguous() for x in (grad_q, grad_k, grad_v))
+        return grad_q, grad_k, grad_v, bias
 
 
 @_edge_attention_backward.register_fake
 def _(
-    grad: Tensor, grad_row: Tensor | None, q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, *args: Any
+    grad: Tensor, row: Any, out: Any, lse: Any, q: Tensor, k: Tensor, v: Tensor, table: Any, *args: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     made = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, v)]
     return made[0], made[1], made[2], q.new_empty(0) if table is None else torch.empty_like(table)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     q, k, v, table, codes, blocks, *ctx.numbers = inputs
-    ctx.save_for_backward(q, k, v, table, codes, blocks)
+    out, _, lse = output
+    ctx.mark_non_differentiable(lse)
+    # The chunks need no output: they compute all of it anew.
+    ctx.save_for_backward(out if lse.dim() == 3 else None, lse, q, k, v, table, codes, blocks)
 
 
-def _backward(ctx: Any, grad: Tensor, grad_row: Tensor | None) -> tuple[Tensor | None, ...]:
-    _, _, _, table, *_ = ctx.saved_tensors
+def _backward(
+    ctx: Any, grad: Tensor | None, grad_row: Tensor | None, _: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    _, _, query, _, _, table, *_ = ctx.saved_tensors
+    grad = torch.zeros_like(query) if grad is None else grad
     q, k, v, bias = _edge_attention_backward(grad, grad_row, *ctx.saved_tensors, *ctx.numbers)
     return q, k, v, None if table is None else bias, None, None, None, None, None
 
@@ -248,6 +213,6 @@ def _forward_flops(
 
 
 @register_flop_formula(torch.ops.svitt.edge_attention_backward)
-def _backward_flops(grad: Any, row: Any, *args: Any, **_: Any) -> int:
+def _backward_flops(grad: Any, row: Any, out: Any, lse: Any, *args: Any, **_: Any) -> int:
     # Five products of the forward's two: the scores once more, and the gradients of p, q, k and v.
     return 5 * _forward_flops(*args) // 2

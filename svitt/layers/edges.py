@@ -6,9 +6,12 @@ short. A pattern is a value, a table of block numbers, drawn from a generator th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from svitt.config import require
@@ -85,6 +88,25 @@ def draw_blocks(blocks: int, window: int, num_random: int, generator: torch.Gene
     return table.masked_fill(table == blocks, -1)
 
 
+def key_rows(
+    blocks: Tensor, block_size: int, num_tokens: int, attend_padding: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``EdgePattern.key_rows`` of its fields, on the device of ``blocks``; looks at no value."""
+    within = torch.arange(block_size, device=blocks.device)
+    rows = (blocks[:, :, None] * block_size + within).flatten(1)  # (query blocks, keys)
+    empty = (blocks < 0).repeat_interleave(block_size, dim=1)
+    beyond = ~empty & (rows >= num_tokens)
+    padded = beyond if attend_padding else torch.zeros_like(beyond)
+    masked = empty | (beyond & ~padded)
+    rows = (rows + 1).masked_fill(empty | beyond, 0)
+    first = rows.new_zeros(len(blocks), 1)
+    return (
+        torch.cat([first, rows], dim=1),
+        torch.cat([first.bool(), masked], dim=1),
+        torch.cat([first.bool(), padded], dim=1),
+    )
+
+
 @dataclass(frozen=True)
 class EdgePattern:
     """The key blocks of every query block; the CLS token sees all tokens and all see it.
@@ -99,6 +121,38 @@ class EdgePattern:
     blocks: Tensor
     block_size: int
     attend_padding: bool = False
+    _made: dict[Any, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def on(self, device: torch.device) -> Tensor:
+        """``blocks`` on a device, copied there once."""
+        return (
+            self.blocks
+            if self.blocks.device == device
+            else self._once(("blocks", device), lambda: self.blocks.to(device))
+        )
+
+    def log_counts(self, num_tokens: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """What a dense attention adds to its scores, (1+K, 1+K + 1 or 0): log of ``counts``, made once.
+
+        0 for an edge, -inf for none. With ``attend_padding`` a column at the end stands for all the zero
+        keys that the query attends to: they have equal scores and no value.
+        """
+
+        def make() -> Tensor:
+            counts = self.counts(num_tokens)
+            if self.attend_padding:
+                padded = self.key_rows(num_tokens)[2].sum(dim=1)
+                column = padded[torch.arange(num_tokens, device=padded.device) // self.block_size]
+                counts = torch.cat([counts, F.pad(column, (1, 0))[:, None]], dim=1)
+            return counts.to(device, dtype).log()
+
+        return self._once(("counts", num_tokens, device, dtype), make)
+
+    def _once(self, key: tuple[Any, ...], make: Callable[[], Tensor]) -> Tensor:
+        """Made at the first call, and kept with the pattern."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def key_rows(self, num_tokens: int) -> tuple[Tensor, Tensor, Tensor]:
         """The keys of every query block of a sequence of 1 + num_tokens, CLS first.
@@ -108,6 +162,13 @@ class EdgePattern:
         of the table that holds no key, and ``padded``, a zero key that is attended.
         Errors: ValueError for a table made for another number of tokens.
         """
+        self.require_fits(num_tokens)
+        return key_rows(self.blocks, self.block_size, num_tokens, self.attend_padding)
+
+    def require_fits(self, num_tokens: int) -> None:
+        """Errors: ValueError for a table made for another number of tokens."""
+        if ("fits", num_tokens) in self._made:
+            return
         count = num_blocks(num_tokens, self.block_size)
         if self.blocks.shape[0] != count or (self.blocks.numel() and int(self.blocks.max()) >= count):
             raise ValueError(
@@ -115,19 +176,7 @@ class EdgePattern:
                 f"{int(self.blocks.max()) if self.blocks.numel() else None}; {num_tokens} tokens in blocks "
                 f"of {self.block_size} make {count} blocks"
             )
-        within = torch.arange(self.block_size, device=self.blocks.device)
-        rows = (self.blocks[:, :, None] * self.block_size + within).flatten(1)  # (query blocks, keys)
-        empty = (self.blocks < 0).repeat_interleave(self.block_size, dim=1)
-        beyond = ~empty & (rows >= num_tokens)
-        padded = beyond if self.attend_padding else torch.zeros_like(beyond)
-        masked = empty | (beyond & ~padded)
-        rows = (rows + 1).masked_fill(empty | beyond, 0)
-        first = rows.new_zeros(count, 1)
-        return (
-            torch.cat([first, rows], dim=1),
-            torch.cat([first.bool(), masked], dim=1),
-            torch.cat([first.bool(), padded], dim=1),
-        )
+        self._made["fits", num_tokens] = self.blocks
 
     def counts(self, num_tokens: int) -> Tensor:
         """(1+K, 1+K) int64: how often the query (row) attends to the key; padding not included.

@@ -129,14 +129,21 @@ class VideoEncoder(nn.Module):
     """A BEiT-style transformer over clips; ``config`` says how large and how sparse.
 
     generator: of the initial weights; None is a generator of seed 0.
-    backend: of edge-sparse attention, see ``svitt.layers.edge_sparse_attention.edge_attention``.
+    backend: of edge-sparse attention, see ``svitt.layers.edge_sparse_attention.edge_attention``. The default
+        gives the same numbers whatever the machine prefers; "auto" is faster for short sequences.
     """
 
     def __init__(
-        self, config: VideoEncoderConfig, generator: torch.Generator | None = None, backend: Backend = "auto"
+        self,
+        config: VideoEncoderConfig,
+        generator: torch.Generator | None = None,
+        backend: Backend = "chunked",
     ) -> None:
         super().__init__()
         self.config = config
+        # Made at the first clip of a length: the fixed edges of every layer, and the order of the tokens.
+        self._fixed: dict[tuple[int, int], EdgePattern] = {}
+        self._orders: dict[tuple[int, torch.device], Tensor] = {}
         c = config
         relative = c.position == "relative_3d"
         self.patch_embed = PatchEmbed(c.patch_size, c.in_channels, c.width, c.stem)
@@ -203,7 +210,10 @@ class VideoEncoder(nn.Module):
         if edges is None or edges.neighbourhood is None:
             return torch.arange(tokens, device=device)
         frames = tokens // (grid[1] * grid[2])
-        return neighbourhood_order((frames, grid[1], grid[2]), edges.neighbourhood).to(device)
+        if (tokens, device) not in self._orders:
+            order = neighbourhood_order((frames, grid[1], grid[2]), edges.neighbourhood)
+            self._orders[tokens, device] = order.to(device)
+        return self._orders[tokens, device]
 
     @torch.compiler.disable
     def _patterns(self, tokens: int, generator: torch.Generator | None) -> Sequence[EdgePattern | None]:
@@ -221,7 +231,9 @@ class VideoEncoder(nn.Module):
             if redraw and generator is not None:
                 patterns.append(draw_edges(edges, tokens, generator))
             else:
-                patterns.append(fixed_edges(edges, layer, tokens))
+                if (layer, tokens) not in self._fixed:
+                    self._fixed[layer, tokens] = fixed_edges(edges, layer, tokens)
+                patterns.append(self._fixed[layer, tokens])
             if nodes is not None and layer in nodes.prune_layers:
                 tokens = num_kept(tokens, nodes.keep_rate)
         return patterns

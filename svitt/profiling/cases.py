@@ -87,7 +87,10 @@ def attention_step(kind: AttentionKind, phase: Phase, x: AttentionInputs) -> Ste
     functions: dict[str, tuple[Callable[[], Tensor], Sequence[Tensor]]] = {
         "dense": (lambda: F.scaled_dot_product_attention(x.q, x.k, x.v), with_bias[:3]),
         "dense_bias": (lambda: dense_attention(x.q, x.k, x.v, x.position.dense()), with_bias),
-        "edges": (lambda: edge_attention(x.q, x.k, x.v, x.pattern, x.position)[0], with_bias),
+        "edges": (
+            lambda: edge_attention(x.q, x.k, x.v, x.pattern, x.position, backend="chunked")[0],
+            with_bias,
+        ),
     }
     if kind == "flex":
         require(phase == "forward", "phase", phase, "forward, for FlexAttention")

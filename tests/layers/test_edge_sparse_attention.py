@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +15,11 @@ from torch import Tensor
 
 from svitt.errors import ConfigError
 from svitt.layers import _edge_kernel as edge_chunks
+from svitt.layers import edge_crossover
 from svitt.layers.edge_sparse_attention import Backend, edge_attention
 from svitt.layers.edges import EdgePattern, draw_blocks, full_edges, num_blocks
 from svitt.layers.relative_position import RelativePosition, code_offset, position_codes, table_rows
+from svitt.profiling.edge_crossover import Measured, crossover
 
 
 def make_case(
@@ -52,20 +56,21 @@ def make_case(
 
 
 def run(case: tuple[list[Tensor], EdgePattern, RelativePosition | None], backend: Backend) -> list[Tensor]:
-    """Output, CLS row, and the gradients of a random function of both."""
+    """Output, CLS row, and the gradients of a random function of both, the same in every dtype."""
     tensors, pattern, position = case
     out, row = edge_attention(*tensors[:3], pattern, position, backend=backend)
     g = torch.Generator().manual_seed(1)
-    weights = [torch.randn(x.shape, generator=g, dtype=x.dtype) for x in (out, row)]
+    weights = [torch.randn(x.shape, generator=g).bfloat16().to(x.dtype) for x in (out, row)]
     loss = sum((x * w).sum() for x, w in zip((out, row), weights, strict=True))
     assert isinstance(loss, Tensor)
     return [out, row, *torch.autograd.grad(loss, tensors)]
 
 
-def largest_difference(case: Any) -> float:
-    fast, oracle = run(case, "chunked"), run(case, "oracle")
-    assert all(a.shape == b.shape for a, b in zip(fast, oracle, strict=True))
-    return max(float((a - b).detach().abs().max()) for a, b in zip(fast, oracle, strict=True))
+def largest_difference(case: Any, backends: tuple[Backend, ...] = ("chunked", "masked")) -> float:
+    oracle = run(case, "oracle")
+    pairs = [pair for backend in backends for pair in zip(run(case, backend), oracle, strict=True)]
+    assert all(a.shape == b.shape for a, b in pairs)
+    return max(float((a - b).detach().abs().max()) for a, b in pairs)
 
 
 @settings(max_examples=60, deadline=None)
@@ -175,6 +180,55 @@ def test_half_precision_stays_in_its_dtype_and_near_float32(dtype: torch.dtype, 
         )
 
 
+def sdpa(q: Tensor, k: Tensor, v: Tensor, pattern: EdgePattern, position: Any) -> Tensor:
+    """PyTorch's attention under a float32 mask; attended zero keys are one more key at the end."""
+    n = q.shape[2]
+    mask = pattern.counts(n - 1).float().log()
+    mask = mask if position is None else mask + position.dense()
+    if pattern.attend_padding:
+        count = F.pad(pattern.key_rows(n - 1)[2].sum(1)[torch.arange(n - 1) // pattern.block_size], (1, 0))
+        to_cls = 0 if position is None else position.table[-2][:, None, None]
+        column = (count.float().log()[:, None] + to_cls).expand(*mask.shape[:-1], 1)
+        mask, k, v = torch.cat([mask, column], dim=-1), F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+@pytest.mark.parametrize("backend", ["chunked", "masked"])
+@pytest.mark.parametrize("padding", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("scale", [1, 3, 10])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_errs_no_more_than_pytorchs_attention(
+    dtype: torch.dtype, scale: float, bias: bool, padding: bool, backend: Backend
+) -> None:
+    made, pattern, position = make_case(
+        (3, 8, 8), dim=64, block_size=20, drop=7, bias=bias, padding=padding, dtype=torch.float32
+    )
+    halves = [(scale * x.detach()).to(dtype) for x in made[:3]] + [x.detach() for x in made[3:]]
+    upstream = torch.randn(halves[0].shape, generator=torch.Generator().manual_seed(2)).to(dtype)
+
+    def results(attention: Any, kind: torch.dtype | None = None) -> list[Tensor]:
+        inputs = [x.to(x.dtype if kind is None else kind).requires_grad_() for x in map(torch.clone, halves)]
+        there = None if position is None else RelativePosition(inputs[3], position.codes, position.offset)
+        out, row = attention(*inputs[:3], pattern, there)
+        return [x.detach() for x in (out, *torch.autograd.grad(out, inputs, upstream.to(out.dtype)), row)]
+
+    def errors(made: list[Tensor]) -> list[float]:
+        return [float((a - b).norm() / b.norm()) for a, b in zip(made, exact, strict=True)]
+
+    exact = results(lambda *x: edge_attention(*x, backend="oracle"), torch.float64)
+    *ours, row = errors(results(lambda *x: edge_attention(*x, backend=backend)))
+    theirs = results(lambda *x: (sdpa(*x), exact[-1]))
+    bias_alone = None if position is None else replace(position, table=halves[3])
+    theirs[0] = sdpa(*halves[:3], pattern, bias_alone)  # without gradients the fused kernel does it
+    assert row < 1e-5  # of CLS, which ranks tokens: in float32
+    # 1e-6: the gradient of the table is in float32 in both.
+    assert all(a <= 1.3 * b + 1e-6 for a, b in zip(ours, errors(theirs), strict=False)), (
+        ours,
+        errors(theirs),
+    )
+
+
 def test_autocast_leaves_float32_inputs_exact() -> None:
     tensors, pattern, position = make_case(dtype=torch.float32)
     plain = run((tensors, pattern, position), "chunked")
@@ -189,6 +243,26 @@ def test_the_operator_passes_pytorchs_own_checks() -> None:
     q, k, v, table = tensors
     args = (q, k, v, table, position.codes, pattern.blocks, pattern.block_size, position.offset, False)
     torch.library.opcheck(torch.ops.svitt.edge_attention.default, args)
+
+
+def test_auto_takes_the_mask_up_to_the_measured_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = make_case(dtype=torch.float32)
+    q, pattern = case[0][0], case[1]
+    keys = 1 + pattern.blocks.shape[1] * pattern.block_size
+    length = math.ceil(q.shape[2] * (edge_crossover.KEYS / keys) ** 0.5)  # of the table's edges
+    for up_to, backend in ((length, "masked"), (length - 1, "chunked")):
+        table = {("cpu", q.dtype, True, True): (up_to, 10**6 - up_to, 0)}  # two samples, two heads: few
+        monkeypatch.setattr(edge_crossover, "MASKED_UP_TO", table)
+        assert all(torch.equal(a, b) for a, b in zip(run(case, "auto"), run(case, backend), strict=True))
+    assert not edge_crossover.masked_is_faster(q.detach().double(), q, q, pattern, None)  # not measured
+
+
+def test_the_crossovers_are_those_of_the_least_regret() -> None:
+    found = [Measured(100, 1, 1, 1.0, 2.0), Measured(200, 1, 1, 1.0, 1.1), Measured(300, 1, 1, 3.0, 1.0)]
+    assert crossover(found) == 200
+    assert [x.regret(200) for x in found] == [0, 0, 0]
+    assert found[2].regret(300) == pytest.approx(2)
+    assert crossover(found[2:]) == 0
 
 
 def test_an_unknown_backend_is_refused() -> None:

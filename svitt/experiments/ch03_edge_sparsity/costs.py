@@ -45,7 +45,7 @@ def step(settings: CostSettings, variant: str, frames: int, seed: int, device: s
     functions: Mapping[str, Step] = {
         "dense": lambda: reference_attention(q, k, v)[0],
         "fused": lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v),
-        "sparse": lambda: edge_attention(q, k, v, pattern)[0],
+        "sparse": lambda: edge_attention(q, k, v, pattern, backend="chunked")[0],
     }
     return functions[variant]
 

@@ -120,7 +120,7 @@ def test_every_scale_is_sound() -> None:
     assert SCALES["cpu"].seeds == (0, 1, 2, 3, 4)
 
 
-@pytest.mark.parametrize("arm", ["mixed", "bag_of_frames"])
+@pytest.mark.parametrize("variant", ["mixed", "bag_of_frames"])
 def test_the_gpu_preset_trains_a_step(variant: str, tmp_path: Path) -> None:
     """Its sizes and frames, one step of two clips."""
     preset = dataclasses.replace(

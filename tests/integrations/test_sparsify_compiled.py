@@ -53,6 +53,20 @@ def same(model: Any, compiled: Any, batch: int) -> None:
         assert [x.tolist() for x in compiled.token_pruning.kept] == [x.tolist() for x in kept]
 
 
+def same_gradients(model: nn.Module, twin: nn.Module) -> None:
+    """All of them, to a part in 10,000 of the largest: some are nothing but rounding."""
+    found = 0
+    largest = max(float(p.grad.abs().max()) for p in model.parameters() if p.grad is not None)
+    for (name, a), b in zip(model.named_parameters(), twin.parameters(), strict=True):
+        if a.grad is None:  # a compiled graph gives zeros to what it does not use
+            assert b.grad is None or not bool(b.grad.any()), name
+            continue
+        assert b.grad is not None, name
+        assert torch.allclose(a.grad, b.grad, rtol=1e-3, atol=1e-4 * largest), name
+        found += 1
+    assert found > 20
+
+
 @pytest.mark.parametrize(
     ("selection", "layers"),
     [("cls", (0, 1)), ("cls", (0, 1, 2)), ("lowest", (0, 1)), ("random", (0, 1, 2)), ("merge", (0, 1))],
@@ -64,6 +78,7 @@ def test_equal_for_two_batch_sizes(selection: str, layers: tuple[int, ...]) -> N
         same(model, compiled, batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("selection", ["cls", "random", "merge"])
 def test_equal_by_inductor(selection: str) -> None:
     model = sparse(selection)
@@ -130,24 +145,34 @@ def test_equal_in_training(selection: str, checkpointing: bool) -> None:
         assert torch.allclose(out, expected, atol=1e-5)
         expected.square().sum().backward()
         out.square().sum().backward()
-        for (name, a), b in zip(model.named_parameters(), twin.parameters(), strict=True):
-            assert a.grad is not None and b.grad is not None, name
-            assert torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-4 * float(a.grad.abs().max())), name
+        same_gradients(model, twin)
 
 
 @pytest.mark.parametrize(
-    ("selection", "backend"), [("cls", "inductor"), ("lowest", "aot_eager"), ("random", "aot_eager")]
+    ("selection", "layers", "backend"),
+    [
+        ("cls", (0, 1, 2), "aot_eager"),
+        ("lowest", (0, 1), "aot_eager"),
+        ("random", (0, 1), "aot_eager"),
+        pytest.param("cls", (0,), "inductor", marks=pytest.mark.slow),
+    ],
 )
-def test_the_video_encoder(selection: str, backend: str) -> None:
-    nodes = NodeSparsity(0.6, (0, 1, 2), selection)
-    config = VideoEncoderConfig(16, 4, 2, 8, 3, 2, nodes=nodes, init_std=0.2)
+def test_the_video_encoder(selection: str, layers: tuple[int, ...], backend: str) -> None:
+    """Kept tokens, values and gradients, for two batch sizes."""
+    nodes = NodeSparsity(0.6, layers, selection)
+    config = VideoEncoderConfig(16, 4, 2, 8, 1 + len(layers), 2, nodes=nodes, init_std=0.2)
     model = VideoEncoder(config).eval()
-    compiled: Any = torch.compile(copy.deepcopy(model), backend=backend)
+    twin = copy.deepcopy(model)
+    compiled: Any = torch.compile(twin, backend=backend)
     for batch in (2, 3):
         clips = torch.randn(batch, 2, 3, 16, 16, generator=torch.Generator().manual_seed(batch))
         expected, out = model(clips), compiled(clips)
         assert torch.allclose(out.pooled, expected.pooled, atol=1e-4)
         assert [x.tolist() for x in out.kept] == [x.tolist() for x in expected.kept]
+        for part, made in ((model, expected), (twin, out)):
+            part.zero_grad()
+            made.pooled.square().sum().backward()
+        same_gradients(model, twin)
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])

@@ -90,8 +90,12 @@ def _step(
 
 
 def crossover(found: Sequence[Measured]) -> int:
-    """The length whose choice has the least mean regret; 0 is never the mask."""
-    return min(sorted({0, *(x.tokens for x in found)}), key=lambda n: mean(x.regret(n) for x in found))
+    """The length whose choice has the least mean regret, half way to the next that was measured; 0 is never
+    the mask."""
+    lengths = sorted({x.tokens for x in found})
+    best = min([0, *lengths], key=lambda n: mean(x.regret(n) for x in found))
+    longer = [n for n in lengths if n > best][:1] or [best]
+    return round(math.sqrt(best * longer[0]))
 
 
 def main() -> None:

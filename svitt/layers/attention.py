@@ -58,15 +58,16 @@ def masked_attention(
     """Attention along given edges: softmax over the keys that ``mask`` (N, N), bool, allows a query (a row).
 
     q, k, v (B, h, N, d). Dense, for short sequences: any graph, where block tables know only some. Returns
-    the output (B, h, N, d) and, if ``need_cls``, the CLS row of the probabilities (B, h, N).
+    the output (B, h, N, d) and, if ``need_cls``, the CLS row of the probabilities (B, h, N), float32 at least.
     """
-    bias = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, float("-inf"))  # (N, N)
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    bias = torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, float("-inf"))  # (N, N)
     if position is not None:
-        bias = bias + position.dense().to(q.dtype)
+        bias = bias + position.dense().to(dtype)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     row = None
     if need_cls:
-        scores = q[:, :, :1] @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (B, h, 1, N)
+        scores = q[:, :, :1].to(dtype) @ k.to(dtype).transpose(-2, -1) * q.shape[-1] ** -0.5  # (B, h, 1, N)
         row = (scores + bias[..., :1, :]).softmax(dim=-1).squeeze(2)
     return out, row
 

@@ -16,7 +16,7 @@ from svitt.layers.block import Block
 from svitt.layers.edge_sparse_attention import Backend
 from svitt.layers.edges import EdgePattern, EdgeSparsity, draw_edges, fixed_edges, neighbourhood_order
 from svitt.layers.patch_embed import PatchEmbed, Stem
-from svitt.layers.relative_position import cosine_positions, position_codes
+from svitt.layers.relative_position import Grid, cosine_positions, position_codes
 from svitt.layers.token_pruning import NodeSparsity, find_score, num_kept, require_scores
 from svitt.models.token_state import TokenSelection, TokenState
 
@@ -143,7 +143,7 @@ class VideoEncoder(nn.Module):
         self.config = config
         # Made at the first clip of a length: the fixed edges of every layer, and the order of the tokens.
         self._fixed: dict[tuple[int, int], EdgePattern] = {}
-        self._orders: dict[tuple[int, torch.device], Tensor] = {}
+        self._orders: dict[tuple[Grid, torch.device], Tensor] = {}
         c = config
         relative = c.position == "relative_3d"
         self.patch_embed = PatchEmbed(c.patch_size, c.in_channels, c.width, c.stem)
@@ -209,11 +209,14 @@ class VideoEncoder(nn.Module):
         edges, grid = self.config.edges, self.config.grid
         if edges is None or edges.neighbourhood is None:
             return torch.arange(tokens, device=device)
-        frames = tokens // (grid[1] * grid[2])
-        if (tokens, device) not in self._orders:
-            order = neighbourhood_order((frames, grid[1], grid[2]), edges.neighbourhood)
-            self._orders[tokens, device] = order.to(device)
-        return self._orders[tokens, device]
+        return self._boxes((tokens // (grid[1] * grid[2]), grid[1], grid[2]), edges.neighbourhood, device)
+
+    @torch.compiler.disable
+    def _boxes(self, grid: Grid, neighbourhood: Grid, device: torch.device) -> Tensor:
+        """``neighbourhood_order`` on the device, made once."""
+        if (grid, device) not in self._orders:
+            self._orders[grid, device] = neighbourhood_order(grid, neighbourhood).to(device)
+        return self._orders[grid, device]
 
     @torch.compiler.disable
     def _patterns(self, tokens: int, generator: torch.Generator | None) -> Sequence[EdgePattern | None]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from svitt.layers.attention import SelfAttention, cls_attention, dense_attention, reference_attention
+from svitt.layers.attention import (
+    SelfAttention,
+    cls_attention,
+    dense_attention,
+    masked_attention,
+    reference_attention,
+)
 from svitt.layers.edges import full_edges
 from svitt.layers.relative_position import RelativePosition, code_offset, position_codes, table_rows
 
@@ -35,3 +41,15 @@ def test_the_module_is_the_same_dense_and_with_all_edges() -> None:
     assert torch.allclose(row, sparse_row, atol=1e-12)
     with pytest.raises(ValueError, match="needs the codes"):
         module(x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_rows_that_rank_tokens_are_in_float32(dtype: torch.dtype) -> None:
+    g = torch.Generator().manual_seed(0)
+    q, k, v = ((3 * torch.randn(2, 3, 13, 64, generator=g)).to(dtype) for _ in "qkv")
+    exact = reference_attention(q.double(), k.double(), v.double())[1][:, :, 0]
+    masked = masked_attention(q, k, v, torch.ones(13, 13, dtype=torch.bool), need_cls=True)[1]
+    for row in (cls_attention(q, k), masked):
+        assert row is not None
+        assert row.dtype == torch.float32
+        assert float((row - exact).abs().max()) < 1e-5

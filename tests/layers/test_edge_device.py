@@ -14,7 +14,9 @@ from torch.utils._pytree import tree_leaves
 
 from svitt.layers import _edge_kernel, edge_sparse_attention
 from svitt.layers.edge_sparse_attention import Backend, edge_attention
-from svitt.layers.edges import EdgePattern
+from svitt.layers.edges import EdgePattern, EdgeSparsity
+from svitt.layers.token_pruning import NodeSparsity
+from svitt.models.video_encoder import VideoEncoder, VideoEncoderConfig
 from tests.layers.test_edge_sparse_attention import make_case, run
 
 
@@ -120,6 +122,19 @@ def test_a_pattern_goes_to_a_device_once() -> None:
     edge_attention(q, k, v, pattern, backend="masked")
     assert pattern.log_counts(q.shape[2] - 1, q.device, q.dtype) is first
     assert pattern.on(torch.device("meta")) is pattern.on(torch.device("meta"))
+
+
+def test_an_encoder_that_knows_the_length_asks_the_host_for_nothing() -> None:
+    edges = EdgeSparsity(block_size=4, num_random_blocks=1, neighbourhood=(1, 2, 2))
+    nodes = NodeSparsity(0.5, (0, 1))
+    config = VideoEncoderConfig(32, 8, 2, 16, 3, 2, edges=edges, nodes=nodes)
+    encoder, clips = VideoEncoder(config).eval(), torch.randn(2, 2, 3, 32, 32)
+    first = encoder(clips).pooled
+    patterns = encoder._patterns(32, None)
+    with NoHost():
+        second = encoder(clips).pooled
+    assert torch.equal(first, second)
+    assert all(a is b for a, b in zip(patterns, encoder._patterns(32, None), strict=True))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""``svitt bench attention|encoder|tables``: time of sparse against dense, beside the FLOPs."""
+"""``svitt bench attention|encoder|tables|sparsify``: time of sparse against dense, beside the FLOPs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from svitt.commands import bench_sparsify
 from svitt.commands.bench_lines import LINES
 from svitt.errors import ConfigError
 from svitt.layers.edges import EdgeSparsity
@@ -66,7 +67,11 @@ def frame_counts(text: str) -> list[int]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("attention", "encoder", "tables"), help="tables: the committed ones")
+    parser.add_argument(
+        "what",
+        choices=("attention", "encoder", "tables", "sparsify"),
+        help="tables: the committed ones; sparsify: a model of timm, pruned and merged",
+    )
     parser.add_argument("--frames", type=frame_counts, default=[8, 16, 32], help="frame counts (8,16,32)")
     parser.add_argument(
         "--training-frames", type=frame_counts, help=f"of an encoder's training step (those up to {TRAINED})"
@@ -100,6 +105,9 @@ def call(args: argparse.Namespace) -> int:
     folder = target if both or target is None else target.parent
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"--json {target}: the folder {folder} does not exist; make it first")
+    if args.what == "sparsify":
+        with threads(args.threads):
+            return bench_sparsify.bench(args, DTYPES[args.dtype])
     tables = asked(args)
     with threads(args.threads):
         first = tables[0].settings

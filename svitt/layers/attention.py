@@ -58,7 +58,8 @@ def masked_attention(
     """Attention along given edges: softmax over the keys that ``mask`` (N, N), bool, allows a query (a row).
 
     q, k, v (B, h, N, d). Dense, for short sequences: any graph, where block tables know only some. Returns
-    the output (B, h, N, d) and, if ``need_cls``, the CLS row of the probabilities (B, h, N), float32 at least.
+    the output (B, h, N, d) and, if ``need_cls``, the CLS row of the probabilities (B, h, N), in float32 at
+    least.
     """
     dtype = torch.promote_types(q.dtype, torch.float32)
     bias = torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, float("-inf"))  # (N, N)

@@ -85,7 +85,10 @@ def call(args: argparse.Namespace) -> int:
     out_dir = str(Path(out).expanduser().absolute()) if out else ""
     seeds = None if args.seeds is None else parse_seeds(args.seeds)
     shard = parse_shard(args.shard)
+    limit = seconds(args.time_limit)
     checked_device(args.device)  # before a kernel starts
+    for name in ("jobs", "threads"):  # and before a record is given up
+        require(getattr(args, name) >= 1, name, getattr(args, name), "integers from 1")
     book = root / "book"
     with_notebooks, alone = _wanted(args, book)
     jobs = build_grid(load_chapters(book, with_notebooks), args.scale, seeds, args.device, out_dir)
@@ -114,9 +117,7 @@ def call(args: argparse.Namespace) -> int:
 
     kept()
     with terminable():
-        outcomes = run_batch(
-            todo, workspace, args.jobs, args.threads, bool(todo), seconds(args.time_limit), kept
-        )
+        outcomes = run_batch(todo, workspace, args.jobs, args.threads, bool(todo), limit, kept)
     for outcome in outcomes:
         if outcome.status == "failed":
             print(describe(outcome))

@@ -66,6 +66,24 @@ def test_rerun_gives_up_the_records_of_every_set_of_a_chapter(copied: tuple[Path
     assert [job.chapter.record_set for job in jobs] == ["", ""]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--time-limit", "8"], "write 90s, 8m or 2h"),
+        (["--jobs", "0"], "jobs = 0"),
+        (["--threads", "0"], "threads = 0"),
+        (["--device", "gpu"], "device = 'gpu'"),
+    ],
+)
+def test_a_wrong_call_gives_up_no_record(
+    wrong: list[str], said: str, copied: tuple[Path, list[Job]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, jobs = copied
+    assert main(["run", "04", "--scale", "cpu", "--rerun", "--out", str(out), *wrong]) == 2
+    assert said in capsys.readouterr().err
+    assert left(out, "04_node_sparsity") == [0, 1, 2, 3, 4] and not jobs
+
+
 def test_the_way_out_of_a_stale_further_set_measures_that_set_alone(
     copied: tuple[Path, list[Job]], capsys: pytest.CaptureFixture[str]
 ) -> None:

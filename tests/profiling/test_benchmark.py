@@ -17,7 +17,7 @@ from svitt.cli import main
 from svitt.commands import bench
 from svitt.commands.bench_lines import LINES
 from svitt.errors import ConfigError
-from svitt.experiments.ch05_efficiency.page import benchmark_tables
+from svitt.experiments.ch05_efficiency.speed_tables import speed_table
 from svitt.layers.edge_sparse_attention import attention_flops, edge_attention
 from svitt.layers.edges import EdgeSparsity, fixed_edges, full_edges
 from svitt.profiling.benchmark import Timing, interleave, machine, matmul_peak, threads
@@ -202,10 +202,10 @@ def test_the_committed_tables_are_made_in_one_call_and_read_as_the_old_ones(
         assert set(old["rows"][0]) <= set(new["rows"][0])
         for row in (old["rows"][0], new["rows"][0]):  # either kind is printed
             assert f"{row['tokens']} tokens" in LINES[old["settings"]["what"]](row)
-    shown = benchmark_tables(tmp_path)
-    assert list(shown.frames) == [8, 16, 32, 4, 8, 16]
-    assert "edges training ratio" in shown
-    assert list(benchmark_tables(committed).frames) == list(shown.frames)
+    shown = speed_table(tmp_path)
+    assert shown.frames.unique().tolist() == [8, 16, 32, 4]
+    assert set(shown["pass"]) == {"forward", "forward + backward", "training step"}
+    assert list(speed_table(committed).frames) == list(shown.frames)
 
 
 def test_impossible_settings_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -173,19 +171,3 @@ def shares(runs: Sequence[Recorded], frames: int, baseline: str) -> pd.DataFrame
     table = table[(table.phase == "forward") & (table.frames == frames) & (table.quantity != "FLOPs")]
     measured = zip(table.part, table.quantity, table.arm, 1 / table["median"], strict=True)
     return pd.DataFrame([*rows, *measured], columns=["part", "quantity", "arm", "share"])
-
-
-def benchmark_tables(folder: Path) -> pd.DataFrame:
-    """The committed tables of ``svitt bench``: one row a file and length, with the machine."""
-    rows = []
-    for path in sorted(folder.glob("*.json")):
-        data = json.loads(path.read_text())
-        made, used = data["machine"], data["settings"]
-        place = (
-            made["device"] if made["device"] != "cpu" else f"{made['processor']}, {made['threads']} thread(s)"
-        )
-        for row in data["rows"]:
-            shown = {"file": path.name, "machine": place, "type": used["dtype"], "frames": row["frames"]}
-            keys = [key for key in row if key.endswith("_ratio")]
-            rows.append(shown | {key.replace("_", " "): round(row[key], 2) for key in keys})
-    return pd.DataFrame(rows).fillna("")

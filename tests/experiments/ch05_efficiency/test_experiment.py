@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from svitt.errors import RecordError
@@ -17,6 +16,7 @@ from svitt.experiments.ch05_efficiency import counts
 from svitt.experiments.ch05_efficiency import experiment as efficiency
 from svitt.experiments.ch05_efficiency import page as report
 from svitt.experiments.ch05_efficiency.experiment import SCALES, Settings
+from svitt.experiments.ch05_efficiency.speed_tables import sparsify_table, speed_table
 from svitt.ledger.claims import claims_file, find_claim, load_claims
 from svitt.ledger.evaluate_rule import measure
 from svitt.ledger.tables import judged, rule_table, verdict_text
@@ -186,14 +186,43 @@ def test_memory_of_each_arm_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None
     assert set(map(int, found.values())) == {7}
 
 
-def test_benchmark_tables_are_read(tmp_path: Path) -> None:
-    assert report.benchmark_tables(tmp_path).empty
-    row = {"frames": 8, "forward_ratio": 3.456, "seconds": {}}
+SPARSE = {"flop_ratio": 1.45, "gflops_per_image": 24.0}
+
+
+def test_speed_tables_are_read(tmp_path: Path) -> None:
+    assert speed_table(tmp_path).empty and sparsify_table(tmp_path).empty
     machine = {"processor": "P", "device": "cpu", "threads": 1}
-    table = {"settings": {"dtype": "float32"}, "machine": machine, "rows": [row]}
-    (tmp_path / "a.json").write_text(json.dumps(table))
-    read = report.benchmark_tables(tmp_path)
-    assert isinstance(read, pd.DataFrame)
-    assert read.to_dict("records") == [
-        {"file": "a.json", "machine": "P, 1 thread(s)", "type": "float32", "frames": 8, "forward ratio": 3.46}
-    ]
+    row = {"frames": 8, "forward_ratio": 3.4, "forward_ratio_to_dense_bias": 7.0, "flop_ratio": 6.9}
+    for name, what, rows in (
+        ("a", "attention", [row]),
+        ("b", "encoder", [{"frames": 4, "edges_training_ratio": 1.5, "edges_training_flop_ratio": 1.6}]),
+        ("c", "sparsify", [{"model": "merge", "images_per_second": 4.0, "time_ratio": 1.4} | SPARSE]),
+    ):
+        settings = {"dtype": "float32", "what": what, "model": "vit"}
+        table = {"settings": settings, "machine": machine, "rows": rows}
+        (tmp_path / f"{name}.json").write_text(json.dumps(table))
+    read = speed_table(tmp_path)
+    assert list(read["pass"]) == ["forward", "training step"]
+    assert list(read["variant"]) == ["edges", "edges"]
+    assert list(read["no bias"]) == [3.4, 1.5] and list(read["FLOPs"]) == [6.9, 1.6]
+    assert read["bias rebuilt"][0] == 7.0 and read["bias made once"].isna().all()
+    (sparse,) = sparsify_table(tmp_path).to_dict("records")
+    assert (sparse["tokens"], sparse["faster"]) == ("merged (ToMe)", 1.4)
+
+
+def test_the_committed_tables_meet_the_targets() -> None:
+    """Attention at least 3, 6.5 and 12 times as fast forward, 3, 6 and 11 with backward; of what their FLOPs
+    promise, the encoders realise nine tenths."""
+    table = speed_table(project_root() / "data" / "results" / "benchmarks")
+    attention = table[table["of"] == "attention"].pivot(index="pass", columns="frames", values="no bias")
+    assert (attention.loc["forward"] >= [3, 6.5, 12]).all()
+    assert (attention.loc["forward + backward"] >= [3, 6, 11]).all()
+    encoder = table[table["of"] == "encoder"]
+    assert len(encoder) == 10 and (encoder["no bias"] >= 0.9 * encoder["FLOPs"]).all()
+
+
+def test_merging_and_pruning_of_a_timm_model_cost_the_same() -> None:
+    table = sparsify_table(project_root() / "data" / "results" / "benchmarks").set_index("tokens")
+    pruned, merged = table.loc["by cls"], table.loc["merged (ToMe)"]
+    assert pruned["FLOPs"] == pytest.approx(merged["FLOPs"], rel=0.01)
+    assert min(pruned["faster"], merged["faster"]) > 0.9 * pruned["FLOPs"] > 1.2

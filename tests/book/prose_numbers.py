@@ -67,6 +67,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "R@1 may not fall by two points": "margin of the rule",
         "keep rates from .7 down": "settings of the sweep",
         "at rate .5": "setting of the sweep",
+        "at rate .7": "setting of the sweep",
         "down to rate .5": "setting of the sweep",
     },
     "05_efficiency": {

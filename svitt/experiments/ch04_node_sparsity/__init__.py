@@ -4,4 +4,5 @@
 EXPERIMENTS = {
     "04_node_sparsity": "experiment:measure",
     "04_node_sparsity_movers": "two_objects:measure",
+    "04_node_sparsity_merging": "merging:measure",
 }

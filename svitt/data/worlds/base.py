@@ -130,6 +130,11 @@ def _nothing_to_set() -> dict[str, str]:
     return {}
 
 
+def in_order(spec: AnySpec, split: str, indices: list[int]) -> list[int]:
+    """Items by number."""
+    return indices
+
+
 @dataclass(frozen=True)
 class WorldKind(Generic[S, C]):
     """A kind of world: what ``making`` and ``manifest`` need to know of it. An *item* is what is made at one
@@ -148,6 +153,7 @@ class WorldKind(Generic[S, C]):
     verify(world): raises AnnotationError where splits share what they must not.
     environment(): variables that the workers need, or the one clear error why this machine cannot make it.
 
+    order(spec, split, indices): in which order items are made; ``in_order`` where it does not matter.
     format: of spec and manifest; another one is refused. chunk: items a task.
     in_process: whether a single worker may be this process; otherwise all tasks run in workers.
     """
@@ -163,6 +169,7 @@ class WorldKind(Generic[S, C]):
     shares: Mapping[str, int]
     options: tuple[Option, ...] = ()
     environment: Callable[[], dict[str, str]] = _nothing_to_set
+    order: Callable[[S, str, list[int]], list[int]] = in_order
     format: int = 1
     chunk: int = 25
     in_process: bool = True

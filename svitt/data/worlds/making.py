@@ -57,6 +57,7 @@ def _make_locked(
         (folder / split).mkdir(exist_ok=True)
         names = (kind.names(split, i).values() for i in range(spec.count(split)))
         missing = [i for i, files in enumerate(names) if not present.issuperset(files)]
+        missing = kind.order(spec, split, missing)
         tasks += [
             Task(str(folder), spec, split, missing[i : i + kind.chunk])
             for i in range(0, len(missing), kind.chunk)

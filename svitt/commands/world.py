@@ -103,7 +103,8 @@ def spec_from(args: argparse.Namespace) -> AnySpec:
 def _make(args: argparse.Namespace) -> str:
     world = make_world(spec_from(args), args.out, workers=args.workers, progress=sys.stderr.isatty())
     counts = ", ".join(f"{name} {len(split)}" for name, split in world.splits.items())
-    return f"{world.folder}: {counts} clips; manifest {world.digest[:12]}"
+    said = kind_of(args.kind).report(world)
+    return f"{world.folder}: {counts} clips; manifest {world.digest[:12]}" + (f"; {said}" if said else "")
 
 
 def _check(args: argparse.Namespace) -> str:

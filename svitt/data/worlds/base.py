@@ -130,6 +130,10 @@ def _nothing_to_set() -> dict[str, str]:
     return {}
 
 
+def _nothing_to_say(world: World[Any, Any]) -> str:
+    return ""
+
+
 def in_order(spec: AnySpec, split: str, indices: list[int]) -> list[int]:
     """Items by number."""
     return indices
@@ -153,6 +157,7 @@ class WorldKind(Generic[S, C]):
     verify(world): raises AnnotationError where splits share what they must not.
     environment(): variables that the workers need, or the one clear error why this machine cannot make it.
 
+    report(world): what else to say of a made world, one line.
     order(spec, split, indices): in which order items are made; ``in_order`` where it does not matter.
     format: of spec and manifest; another one is refused. chunk: items a task.
     in_process: whether a single worker may be this process; otherwise all tasks run in workers.
@@ -169,6 +174,7 @@ class WorldKind(Generic[S, C]):
     shares: Mapping[str, int]
     options: tuple[Option, ...] = ()
     environment: Callable[[], dict[str, str]] = _nothing_to_set
+    report: Callable[[World[S, C]], str] = _nothing_to_say
     order: Callable[[S, str, list[int]], list[int]] = in_order
     format: int = 1
     chunk: int = 25

@@ -24,8 +24,8 @@ from svitt.data.worlds.robot.scene import (
 from svitt.data.worlds.robot.simulate import State, play_until_done
 from svitt.errors import AnnotationError
 
-VIEWS = 8  # cameras tried for an episode
-_SEEN = 1 / 512  # of the frame: the least of the handled object that first or last frame must show
+VIEWS = 12  # cameras tried for an episode
+_SEEN = 1 / 1024  # of the frame's pixels: with fewer the handled object does not count as seen
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,18 @@ def film(
 def _camera(
     spec: RobotSpec, split: str, parameters: EpisodeParameters, set_: Stage, states: list[State]
 ) -> tuple[Camera, int]:
-    """The first camera drawn that sees the handled object at the beginning or at the end, or the last one
-    tried, and how many were tried. The same for both directions of the clip."""
+    """The first camera drawn that sees the handled object in two of three moments (beginning, middle, end),
+    or the last one tried, and how many were tried. The same for both directions of the clip."""
+    moments = (states[0], states[len(states) // 2], states[-1])
     for attempt in range(1 if spec.wrist else VIEWS):
         camera = view(spec, split, parameters, attempt)
-        for state in (states[0], states[-1]):
+        seen = 0
+        for state in moments:
             set_.pose(state)
             set_.look(camera)
-            if (set_.mask() == OBJECT).mean() >= _SEEN:
-                return camera, attempt + 1
+            seen += bool((set_.mask() == OBJECT).mean() >= _SEEN)
+        if seen >= 2:
+            break
     return camera, attempt + 1
 
 

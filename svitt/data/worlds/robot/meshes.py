@@ -1,7 +1,7 @@
 """Coarser meshes for small pictures.
 
-The robot's parts have 68,000 triangles, most of them smaller than a pixel of a clip, and drawing them is what a
-clip costs. Corners that share a cell of a grid become one, triangles that lose a corner go.
+The robot's parts have 68,000 triangles, most of them smaller than a pixel of a clip, and drawing them is what
+a clip costs. Corners that share a cell of a grid become one, triangles that lose a corner go.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 
 
 def coarsen(model: Any, meshes: list[int], cell: float) -> int:
-    """Coarsens meshes of a MuJoCo model in place, before it is drawn the first time; triangles left, in all.
+    """Coarsens meshes of a MuJoCo model in place, before it is first drawn; returns the triangles left.
 
-    cell: side of the grid in metres. Bodies move and collide as before: MuJoCo computes with hulls of its own.
+    cell: side of the grid in metres. Bodies move and collide as before: that is computed from other arrays.
     """
     left = 0
     for mesh in meshes:

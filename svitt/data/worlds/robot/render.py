@@ -90,8 +90,8 @@ class Stage:
 
 @lru_cache(maxsize=4)  # some 70 MB each, .15 s to make
 def stage(task: str, size: int, coarse: bool = True) -> Stage:
-    """The stage of a task, kept for the next episode of it. coarse: the robot's meshes are as fine as the frame
-    shows; otherwise as they are, which takes twice as long."""
+    """The stage of a task, kept for the next episode of it. coarse: the robot's meshes are as fine as the
+    frame shows; otherwise as they are, which takes twice as long."""
     import mujoco
 
     _context()

@@ -18,8 +18,8 @@ SPLITS: tuple[str, ...] = ("train", "validation", "test", "viewpoints")
 # Where the camera stands, in degrees about the vertical: 270 faces the robot. The split "viewpoints" sees the
 # table from further round, on either side, than any other.
 AZIMUTHS: dict[str, tuple[tuple[float, float], ...]] = {
-    **dict.fromkeys(SPLITS[:3], ((200.0, 340.0),)),
-    "viewpoints": ((170.0, 195.0), (345.0, 370.0)),
+    **dict.fromkeys(SPLITS[:3], ((185.0, 355.0),)),
+    "viewpoints": ((160.0, 180.0), (360.0, 380.0)),
 }
 _ELEVATION = (-50.0, -25.0)  # degrees
 _DISTANCE = (1.0, 1.35)  # metres, to the point looked at

@@ -158,6 +158,12 @@ def _by_task(spec: RobotSpec, split: str, indices: list[int]) -> list[int]:
     return sorted(indices, key=lambda index: (episode_parameters(spec, split, index).task, index))
 
 
+def _report(world: World) -> str:
+    failed = {task: times for task, (times, _) in failed_attempts(world).items() if times}
+    named = ", ".join(f"{task} {times}" for task, times in sorted(failed.items()))
+    return f"{sum(failed.values())} attempts failed and were left out" + (f" ({named})" if named else "")
+
+
 ROBOT = base.WorldKind(
     name="robot",
     spec=RobotSpec,
@@ -175,6 +181,7 @@ ROBOT = base.WorldKind(
     ),
     environment=gl.environment,
     order=_by_task,
+    report=_report,
     chunk=6,
     in_process=False,
 )

@@ -105,7 +105,10 @@ def distribution(requirement: str) -> str:
 
 
 # Import name -> distribution, where they differ.
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "jupyter_book": "jupyter-book", "IPython": "ipykernel"}
+DISTRIBUTIONS = {
+    "PIL": "pillow", "yaml": "pyyaml", "jupyter_book": "jupyter-book", "IPython": "ipykernel",
+    "OpenGL": "mujoco",  # which brings it
+}  # fmt: skip
 # Room -> the extras it may need beside the core.
 EXTRAS = {
     "layers": (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from svitt.data.worlds.base import Place, Task
 from svitt.data.worlds.files import FileEntry, Frames, add_file, encode_mp4, npz, read_arrays
 from svitt.data.worlds.robot.grammar import Action, CaptionKind
-from svitt.data.worlds.robot.render import OBJECT, Mask, Stage, stage
+from svitt.data.worlds.robot.render import OBJECT, Mask, Stage, drawn_by, stage
 from svitt.data.worlds.robot.scene import (
     Camera,
     EpisodeParameters,
@@ -139,8 +140,5 @@ def episode_facts(spec: RobotSpec, place: Place) -> dict[str, Any]:
 
 
 def _made_by() -> str:
-    import importlib.metadata
-    import os
-
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("mujoco", "metaworld")]
-    return ", ".join([*versions, os.environ.get("MUJOCO_GL", "")])
+    versions = [f"{name} {version(name)}" for name in ("mujoco", "metaworld")]
+    return ", ".join([*versions, drawn_by()])

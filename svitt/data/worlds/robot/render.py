@@ -121,3 +121,12 @@ def _context() -> Any:
     context = GLContext(_LARGEST, _LARGEST)
     context.make_current()
     return context
+
+
+def drawn_by() -> str:
+    """What draws here, in a word: "llvmpipe" for Mesa's software, whether through EGL or OSMesa (the same
+    pixels), or a maker of GPUs."""
+    from OpenGL import GL
+
+    _context()
+    return str(GL.glGetString(GL.GL_RENDERER).decode().split()[0])

@@ -90,13 +90,12 @@ def test_the_lock_is_exact_and_complete() -> None:
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.+!-]+", line)] == []
     locked = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in lines}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    # The worlds made by others are installed by those who render them.
     extras = {
         name: list(map(distribution, needs)) for name, needs in project["optional-dependencies"].items()
     }
     loose = set(map(distribution, project["dependencies"]))
-    loose |= {name for extra, names in extras.items() if extra != "worlds" for name in names}
-    assert {"torch", "numpy", "papermill", "pytest"} <= loose
+    loose |= {name for names in extras.values() for name in names}
+    assert {"torch", "numpy", "papermill", "pytest", "mujoco"} <= loose
     assert loose - locked - {"setuptools", "svitt"} == set()
 
 
@@ -106,7 +105,10 @@ def distribution(requirement: str) -> str:
 
 
 # Import name -> distribution, where they differ.
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "jupyter_book": "jupyter-book", "IPython": "ipykernel"}
+DISTRIBUTIONS = {
+    "PIL": "pillow", "yaml": "pyyaml", "jupyter_book": "jupyter-book", "IPython": "ipykernel",
+    "OpenGL": "mujoco",  # which brings it
+}  # fmt: skip
 # Room -> the extras it may need beside the core.
 EXTRAS = {
     "layers": (),
@@ -116,7 +118,7 @@ EXTRAS = {
     "integrations": ("models", "data"),
     "profiling": ("models", "data", "book"),
     "training": ("models", "data"),
-    "data": ("data",),
+    "data": ("data", "worlds"),
 }
 
 

@@ -22,7 +22,7 @@ from svitt.records.revision import write_revision
 from svitt.records.workspace import project_root
 
 # What recording needs; the notebooks name the chapters.
-TREE = ("svitt", "book", "data/claims.yaml", "data/worlds", "pyproject.toml", "requirements.txt", "LICENSE")
+TREE = ("svitt", "book", "data/claims.yaml", "data/samples", "pyproject.toml", "requirements.txt", "LICENSE")
 LEFT_OUT = re.compile(r"book/(?!\d\d_\w+\.ipynb$)")
 WHEELS = (
     "accelerate",

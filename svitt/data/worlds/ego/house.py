@@ -1,0 +1,237 @@
+"""A house of BabyAI's rooms, and the chores that BabyAI's own bot does in it.
+
+BabyAI's levels hold few closings and unlockings (1% of the moments of BossLevel). Here chores are drawn so
+that all six verbs come up: carrying a thing to another room, unlocking a door with its key, visiting a room;
+and a door that was passed is sometimes closed behind. MiniGrid's ``BabyAIBot`` walks, clears its way, picks
+up and puts down; what it does next is decided here.
+
+Needs ``minigrid`` (the extra ``worlds``). Source: Chevalier-Boisvert et al. 2019, arXiv:1810.08272.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from minigrid.core.mission import MissionSpace
+from minigrid.core.roomgrid import RoomGrid
+from minigrid.core.world_object import Ball, Box, Door, Key, WorldObj
+from minigrid.utils.baby_ai_bot import (
+    BabyAIBot,
+    CloseSubgoal,
+    DropSubgoal,
+    GoNextToSubgoal,
+    OpenSubgoal,
+    PickupSubgoal,
+    Subgoal,
+)
+
+from svitt.data.worlds.ego.grammar import COLOURS, noun_number
+from svitt.data.worlds.ego.moments import CLOSED, LOCKED, OPEN, GameState
+
+Cell = tuple[int, int]
+_STEPS: tuple[Cell, ...] = ((1, 0), (0, 1), (-1, 0), (0, -1))  # right, down, left, up: MiniGrid's order
+# Chances, set once on seeds that no shipped world has, so that no verb is rare (see the tests).
+_UNLOCK, _CARRY, _SHUT, _LOCKED = 0.6, 0.4, 0.55, 0.6
+
+
+class House(RoomGrid):
+    """3 x 2 rooms joined by five doors, some locked; the key of a locked door lies where it can be reached.
+
+    draw: what all is drawn from. doors: one per passage, each of its own colour.
+    """
+
+    def __init__(self, draw: np.random.Generator) -> None:
+        self.draw = draw
+        self.doors: list[Door] = []
+        self.passages: list[tuple[int, int]] = []  # the two rooms that each door joins
+        self.instrs = None  # BabyAI would have a mission here
+        mission = MissionSpace(mission_func=lambda: "do chores")
+        super().__init__(room_size=6, num_rows=2, num_cols=3, mission_space=mission, max_steps=10**6)
+
+    def _gen_grid(self, width: int, height: int) -> None:
+        super()._gen_grid(width, height)
+        self.mission = "do chores"
+        self.doors, self.passages = [], []
+        start = int(self.draw.integers(6))
+        reached, keys = [start], []
+        colours = self.draw.permutation(COLOURS)
+        while len(reached) < 6:  # a random tree, grown from the room of the agent
+            here, side = int(self.draw.choice(reached)), int(self.draw.integers(4))
+            column, row = here % 3, here // 3
+            neighbour = self.get_room(column, row).neighbors[side]
+            there = -1 if neighbour is None else self.number_of(neighbour.top)
+            if neighbour is None or there in reached:
+                continue
+            locked = self.draw.random() < _LOCKED
+            colour = str(colours[len(self.doors)])
+            door, _ = self.add_door(column, row, side, colour, locked)
+            if locked:
+                keys.append((Key(colour), int(self.draw.choice(reached))))
+            self.doors.append(door)
+            self.passages.append((here, there))
+            reached.append(there)
+        for key, room in keys:
+            self.put(key, room)
+        for _ in range(6):
+            kind = (Ball, Box)[int(self.draw.integers(2))]
+            self.put(kind(str(self.draw.choice(COLOURS))), int(self.draw.integers(6)))
+        self.agent_pos = self.free_cell(start)
+        self.agent_dir = int(self.draw.integers(4))
+
+    def number_of(self, top: Cell) -> int:
+        """Number of the room whose upper left corner is ``top``."""
+        return top[1] // (self.room_size - 1) * 3 + top[0] // (self.room_size - 1)
+
+    def room_at(self, cell: Cell) -> int | None:
+        """Number of the room, walls left out, that holds a cell."""
+        x, y = (int(at) for at in cell)
+        inside = x % (self.room_size - 1) and y % (self.room_size - 1)
+        return self.number_of((x, y)) if inside else None
+
+    def free_cell(self, room: int) -> Cell:
+        """An empty cell of a room, drawn; not beside a door, where a thing would be in the way."""
+        left, top = room % 3 * (self.room_size - 1), room // 3 * (self.room_size - 1)
+        inside = range(1, self.room_size - 1)
+        doors = {door.cur_pos for door in self.doors}
+        cells = [
+            (left + x, top + y)
+            for y in inside
+            for x in inside
+            if self.grid.get(left + x, top + y) is None
+            and not any((left + x + dx, top + y + dy) in doors for dx, dy in _STEPS)
+        ]
+        return cells[int(self.draw.integers(len(cells)))]
+
+    def put(self, thing: WorldObj, room: int) -> None:
+        """Places a thing in a room, on a cell that is drawn."""
+        self.put_obj(thing, *self.free_cell(room))
+
+    def things(self) -> list[WorldObj]:
+        """What lies on the floors, row by row."""
+        return [cell for cell in self.grid.grid if cell is not None and cell.can_pickup()]
+
+    def state(self) -> GameState:
+        """The state of the game now."""
+        at = (int(self.agent_pos[0]), int(self.agent_pos[1]))
+        held = self.carrying
+        return GameState(
+            None if held is None else noun_number(held.color, held.type),
+            tuple(OPEN if d.is_open else LOCKED if d.is_locked else CLOSED for d in self.doors),
+            self.room_at(at),
+            next((n for n, door in enumerate(self.doors) if door.cur_pos == at), None),
+        )
+
+
+class Resident(BabyAIBot):
+    """BabyAI's bot, which knows its house and is given chores, not a mission."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__(house)
+        self.house = house
+        self.vis_mask[:] = True
+        self._room = house.room_at(house.agent_pos)
+        self._legs = self._chores()
+
+    def _process_instr(self, instr: Any) -> None:
+        """The base class would plan a mission; there is none."""
+
+    def next_action(self) -> int:
+        """The action to take now; the one before is taken to have been done."""
+        action = self.replan()
+        while not self.stack:  # a leg is done: the next one, last things first. Its top is always a walk.
+            self.stack = list(reversed(next(self._legs)))
+            action = self.replan()
+        return int(action)
+
+    def _here(self) -> int:
+        """The room of the agent; on a threshold the one that it came from."""
+        room = self.house.room_at(self.house.agent_pos)
+        self._room = self._room if room is None else room
+        assert self._room is not None
+        return self._room
+
+    def _go(self, cell: Cell) -> Subgoal:
+        return GoNextToSubgoal(self, (int(cell[0]), int(cell[1])))
+
+    def _chores(self) -> Iterator[list[Subgoal]]:
+        draw, house = self.house.draw, self.house
+        while True:
+            doors = self._ready_locks()
+            if doors and draw.random() < _UNLOCK:
+                yield from self._unlock(doors[int(draw.integers(len(doors)))])
+                continue
+            open_to = self._reachable()
+            # The key of a locked door is not carried off: it might be shut away.
+            locked = {door.color for door in house.doors if door.is_locked}
+            things = [t for t in house.things() if not (t.type == "key" and t.color in locked)]
+            things = [t for t in things if house.room_at(t.cur_pos) in open_to]
+            if things and draw.random() < _CARRY:
+                thing = things[int(draw.integers(len(things)))]
+                yield from self._fetch(thing)
+                yield from self._walk(self._other_room())
+                yield [self._go(house.free_cell(self._here())), DropSubgoal(self)]
+            else:
+                yield from self._walk(self._other_room())
+                yield [self._go(house.free_cell(self._here()))]
+
+    def _reachable(self) -> dict[int, list[int]]:
+        """Rooms that can be reached without a key: the doors on the way, in their order."""
+        ways: dict[int, list[int]] = {self._here(): []}
+        for room in (queue := [self._here()]):
+            for number, pair in enumerate(self.house.passages):
+                if room in pair and not self.house.doors[number].is_locked:
+                    there = pair[1 - pair.index(room)]
+                    if there not in ways:
+                        ways[there] = [*ways[room], number]
+                        queue.append(there)
+        return ways
+
+    def _other_room(self) -> int:
+        """A reachable room, drawn; this one only if there is no other."""
+        others = [room for room in self._reachable() if room != self._here()] or [self._here()]
+        return others[int(self.house.draw.integers(len(others)))]
+
+    def _key(self, door: Door) -> WorldObj | None:
+        keys = [t for t in self.house.things() if t.type == "key" and t.color == door.color]
+        return keys[0] if keys else None
+
+    def _ready_locks(self) -> list[int]:
+        """Locked doors that can be reached, and their keys as well."""
+        rooms, ready = self._reachable(), []
+        for number, door in enumerate(self.house.doors):
+            key = self._key(door) if door.is_locked else None
+            beside = any(room in rooms for room in self.house.passages[number])
+            if key is not None and beside and self.house.room_at(key.cur_pos) in rooms:
+                ready.append(number)
+        return ready
+
+    def _unlock(self, number: int) -> Iterator[list[Subgoal]]:
+        door, pair = self.house.doors[number], self.house.passages[number]
+        key = self._key(door)
+        assert key is not None
+        yield from self._fetch(key)
+        yield from self._walk(next(room for room in pair if room in self._reachable()))
+        yield [self._go(door.cur_pos), OpenSubgoal(self)]  # and puts the key down
+        yield from self._walk(pair[1 - pair.index(self._here())])
+
+    def _fetch(self, thing: WorldObj) -> Iterator[list[Subgoal]]:
+        room = self.house.room_at(thing.cur_pos)
+        assert room is not None
+        yield from self._walk(room)
+        yield [self._go(thing.cur_pos), PickupSubgoal(self)]
+
+    def _walk(self, room: int) -> Iterator[list[Subgoal]]:
+        """Legs to a room, through every door on the way."""
+        for number in self._reachable()[room]:
+            door, pair = self.house.doors[number], self.house.passages[number]
+            here = self._here()
+            there = pair[1 - pair.index(here)]
+            x, y = door.cur_pos
+            inside = next((dx, dy) for dx, dy in _STEPS if self.house.room_at((x + dx, y + dy)) == there)
+            leg = [] if door.is_open else [self._go(door.cur_pos), OpenSubgoal(self)]
+            leg.append(self._go((x + 2 * inside[0], y + 2 * inside[1])))
+            if self.house.draw.random() < _SHUT:
+                leg += [self._go(door.cur_pos), CloseSubgoal(self)]
+            yield leg

@@ -32,8 +32,13 @@ from svitt.data.worlds.ego.moments import CLOSED, LOCKED, OPEN, GameState
 
 Cell = tuple[int, int]
 _STEPS: tuple[Cell, ...] = ((1, 0), (0, 1), (-1, 0), (0, -1))  # right, down, left, up: MiniGrid's order
-# Chances, set once on seeds that no shipped world has, so that no verb is rare (see the tests).
-_UNLOCK, _CARRY, _SHUT, _LOCKED = 0.6, 0.4, 0.55, 0.6
+_COLUMNS, _ROWS, _SIDE = 3, 2, 8  # of the house in rooms; of a room in cells, with its walls
+_ROOMS = _COLUMNS * _ROWS
+_THINGS = 12  # balls and boxes
+# Set once, on seeds that no shipped world has, so that no verb is rare. Chances: that a door is locked, that
+# a lock is seen to, that a thing is carried, that it stays in its room, that a door is shut behind.
+_LOCKED, _UNLOCK, _CARRY, _STAY, _SHUT = 0.65, 0.8, 0.6, 0.7, 0.75
+_STROLLS = 4  # at most so many walks about the room between chores
 
 
 class House(RoomGrid):
@@ -48,18 +53,18 @@ class House(RoomGrid):
         self.passages: list[tuple[int, int]] = []  # the two rooms that each door joins
         self.instrs = None  # BabyAI would have a mission here
         mission = MissionSpace(mission_func=lambda: "do chores")
-        super().__init__(room_size=6, num_rows=2, num_cols=3, mission_space=mission, max_steps=10**6)
+        super().__init__(room_size=_SIDE, num_rows=_ROWS, num_cols=_COLUMNS, mission_space=mission, max_steps=10**6)
 
     def _gen_grid(self, width: int, height: int) -> None:
         super()._gen_grid(width, height)
         self.mission = "do chores"
         self.doors, self.passages = [], []
-        start = int(self.draw.integers(6))
+        start = int(self.draw.integers(_ROOMS))
         reached, keys = [start], []
         colours = self.draw.permutation(COLOURS)
-        while len(reached) < 6:  # a random tree, grown from the room of the agent
+        while len(reached) < _ROOMS:  # a random tree, grown from the room of the agent
             here, side = int(self.draw.choice(reached)), int(self.draw.integers(4))
-            column, row = here % 3, here // 3
+            column, row = here % _COLUMNS, here // _COLUMNS
             neighbour = self.get_room(column, row).neighbors[side]
             there = -1 if neighbour is None else self.number_of(neighbour.top)
             if neighbour is None or there in reached:
@@ -68,32 +73,32 @@ class House(RoomGrid):
             colour = str(colours[len(self.doors)])
             door, _ = self.add_door(column, row, side, colour, locked)
             if locked:
-                keys.append((Key(colour), int(self.draw.choice(reached))))
+                keys.append((Key(colour), here))
             self.doors.append(door)
             self.passages.append((here, there))
             reached.append(there)
         for key, room in keys:
             self.put(key, room)
-        for _ in range(6):
+        for _ in range(_THINGS):
             kind = (Ball, Box)[int(self.draw.integers(2))]
-            self.put(kind(str(self.draw.choice(COLOURS))), int(self.draw.integers(6)))
+            self.put(kind(str(self.draw.choice(COLOURS))), int(self.draw.integers(_ROOMS)))
         self.agent_pos = self.free_cell(start)
         self.agent_dir = int(self.draw.integers(4))
 
     def number_of(self, top: Cell) -> int:
         """Number of the room whose upper left corner is ``top``."""
-        return top[1] // (self.room_size - 1) * 3 + top[0] // (self.room_size - 1)
+        return top[1] // (_SIDE - 1) * _COLUMNS + top[0] // (_SIDE - 1)
 
     def room_at(self, cell: Cell) -> int | None:
         """Number of the room, walls left out, that holds a cell."""
         x, y = (int(at) for at in cell)
-        inside = x % (self.room_size - 1) and y % (self.room_size - 1)
+        inside = x % (_SIDE - 1) and y % (_SIDE - 1)
         return self.number_of((x, y)) if inside else None
 
     def free_cell(self, room: int) -> Cell:
         """An empty cell of a room, drawn; not beside a door, where a thing would be in the way."""
-        left, top = room % 3 * (self.room_size - 1), room // 3 * (self.room_size - 1)
-        inside = range(1, self.room_size - 1)
+        left, top = room % _COLUMNS * (_SIDE - 1), room // _COLUMNS * (_SIDE - 1)
+        inside = range(1, _SIDE - 1)
         doors = {door.cur_pos for door in self.doors}
         cells = [
             (left + x, top + y)
@@ -158,6 +163,8 @@ class Resident(BabyAIBot):
     def _chores(self) -> Iterator[list[Subgoal]]:
         draw, house = self.house.draw, self.house
         while True:
+            for _ in range(int(draw.integers(_STROLLS + 1))):
+                yield [self._go(house.free_cell(self._here()))]
             doors = self._ready_locks()
             if doors and draw.random() < _UNLOCK:
                 yield from self._unlock(doors[int(draw.integers(len(doors)))])
@@ -170,7 +177,8 @@ class Resident(BabyAIBot):
             if things and draw.random() < _CARRY:
                 thing = things[int(draw.integers(len(things)))]
                 yield from self._fetch(thing)
-                yield from self._walk(self._other_room())
+                if draw.random() >= _STAY:
+                    yield from self._walk(self._other_room())
                 yield [self._go(house.free_cell(self._here())), DropSubgoal(self)]
             else:
                 yield from self._walk(self._other_room())

@@ -8,10 +8,11 @@ from typing import Any
 from svitt.config import from_dict, nearest
 from svitt.data.worlds import making, manifest
 from svitt.data.worlds.base import AnySpec, World, WorldKind
+from svitt.data.worlds.ego.world import EGO
 from svitt.data.worlds.shapes.world import SHAPES
 from svitt.errors import ConfigError
 
-KINDS: dict[str, WorldKind[Any, Any]] = {kind.name: kind for kind in (SHAPES,)}
+KINDS: dict[str, WorldKind[Any, Any]] = {kind.name: kind for kind in (SHAPES, EGO)}
 
 
 def kinds() -> tuple[str, ...]:

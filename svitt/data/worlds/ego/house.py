@@ -29,11 +29,11 @@ from minigrid.utils.baby_ai_bot import (
 
 from svitt.data.worlds.ego.grammar import COLOURS, noun_number
 from svitt.data.worlds.ego.moments import CLOSED, LOCKED, OPEN, GameState
+from svitt.data.worlds.ego.spec import COLUMNS, ROWS, SIDE, room_at
 
 Cell = tuple[int, int]
 _STEPS: tuple[Cell, ...] = ((1, 0), (0, 1), (-1, 0), (0, -1))  # right, down, left, up: MiniGrid's order
-_COLUMNS, _ROWS, _SIDE = 3, 2, 8  # of the house in rooms; of a room in cells, with its walls
-_ROOMS = _COLUMNS * _ROWS
+_ROOMS = COLUMNS * ROWS
 _THINGS = 12  # balls and boxes
 # Set once, on seeds that no shipped world has, so that no verb is rare. Chances: that a door is locked, that
 # a lock is seen to, that a thing is carried, that it stays in its room, that a door is shut behind.
@@ -53,7 +53,7 @@ class House(RoomGrid):
         self.passages: list[tuple[int, int]] = []  # the two rooms that each door joins
         self.instrs = None  # BabyAI would have a mission here
         mission = MissionSpace(mission_func=lambda: "do chores")
-        super().__init__(room_size=_SIDE, num_rows=_ROWS, num_cols=_COLUMNS, mission_space=mission, max_steps=10**6)
+        super().__init__(SIDE, ROWS, COLUMNS, max_steps=10**6, mission_space=mission)
 
     def _gen_grid(self, width: int, height: int) -> None:
         super()._gen_grid(width, height)
@@ -64,10 +64,10 @@ class House(RoomGrid):
         colours = self.draw.permutation(COLOURS)
         while len(reached) < _ROOMS:  # a random tree, grown from the room of the agent
             here, side = int(self.draw.choice(reached)), int(self.draw.integers(4))
-            column, row = here % _COLUMNS, here // _COLUMNS
+            column, row = here % COLUMNS, here // COLUMNS
             neighbour = self.get_room(column, row).neighbors[side]
-            there = -1 if neighbour is None else self.number_of(neighbour.top)
-            if neighbour is None or there in reached:
+            there = None if neighbour is None else room_at(neighbour.top[0] + 1, neighbour.top[1] + 1)
+            if there is None or there in reached:
                 continue
             locked = self.draw.random() < _LOCKED
             colour = str(colours[len(self.doors)])
@@ -85,20 +85,14 @@ class House(RoomGrid):
         self.agent_pos = self.free_cell(start)
         self.agent_dir = int(self.draw.integers(4))
 
-    def number_of(self, top: Cell) -> int:
-        """Number of the room whose upper left corner is ``top``."""
-        return top[1] // (_SIDE - 1) * _COLUMNS + top[0] // (_SIDE - 1)
-
     def room_at(self, cell: Cell) -> int | None:
-        """Number of the room, walls left out, that holds a cell."""
-        x, y = (int(at) for at in cell)
-        inside = x % (_SIDE - 1) and y % (_SIDE - 1)
-        return self.number_of((x, y)) if inside else None
+        """Number of the room that holds a cell; None for walls and doors."""
+        return room_at(int(cell[0]), int(cell[1]))
 
     def free_cell(self, room: int) -> Cell:
         """An empty cell of a room, drawn; not beside a door, where a thing would be in the way."""
-        left, top = room % _COLUMNS * (_SIDE - 1), room // _COLUMNS * (_SIDE - 1)
-        inside = range(1, _SIDE - 1)
+        left, top = room % COLUMNS * (SIDE - 1), room // COLUMNS * (SIDE - 1)
+        inside = range(1, SIDE - 1)
         doors = {door.cur_pos for door in self.doors}
         cells = [
             (left + x, top + y)

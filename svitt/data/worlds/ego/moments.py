@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from svitt.data.worlds.ego.grammar import VERBS, Action
 
@@ -43,7 +44,7 @@ def find_moments(states: Sequence[GameState], door_nouns: Sequence[int]) -> list
     def add(frame: int, verb: str, noun: int, door: int | None = None) -> None:
         moments.append(Moment(frame, Action(VERBS.index(verb), noun), door))
 
-    for frame, (before, after) in enumerate(zip(states[:-1], states[1:], strict=True), start=1):
+    for frame, (before, after) in enumerate(pairwise(states), start=1):
         if before.carried != after.carried:
             if before.carried is not None:
                 add(frame, "put down", before.carried)

@@ -9,6 +9,7 @@ from svitt.config import require
 SPLITS = ("train", "validation", "test")
 CHUNKS = 3  # files of a video; the last one is shorter, as the last of an Ego4D video is
 MOST_MOMENTS = 20
+COLUMNS, ROWS, SIDE = 3, 2, 8  # of the house in rooms; of a room in cells, with its walls
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,9 @@ class EgoSpec:
     def num_frames(self) -> int:
         """Frames of a video, at most."""
         return CHUNKS * self.chunk_seconds * self.fps
+
+
+def room_at(x: int, y: int) -> int | None:
+    """Number of the room that holds a cell of the house, row by row; None for walls and doors."""
+    inside = x % (SIDE - 1) and y % (SIDE - 1)
+    return y // (SIDE - 1) * COLUMNS + x // (SIDE - 1) if inside else None

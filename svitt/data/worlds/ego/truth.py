@@ -17,7 +17,7 @@ VIEW = 7  # cells of the view, each way
 HAND = (6, 3)  # row and column of the cell that the agent stands on, which shows what it carries
 Views = npt.NDArray[np.uint8]
 Cell = tuple[int, int]
-_RIGHT_OF = ((0, 1), (-1, 0), (0, -1), (1, 0))  # unit vectors to the right of directions right, down, left, up
+_RIGHT_OF = ((0, 1), (-1, 0), (0, -1), (1, 0))  # per direction, unit vectors
 _AHEAD_OF = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 

@@ -127,6 +127,7 @@ class Resident(BabyAIBot):
     """BabyAI's bot, which knows its house and is given chores, not a mission."""
 
     def __init__(self, house: House) -> None:
+        self.stack: list[Subgoal] = []
         super().__init__(house)
         self.house = house
         self.vis_mask[:] = True

@@ -91,8 +91,9 @@ class ChunkedVideos:
         wanted = first + sampling.indices(total, fps, generator)
         if duration is not None:
             wanted = np.minimum(wanted, max(0, round(duration * fps) - 1))
-        # Number of the first frame of chunk k: where k chunks of so many seconds end.
-        begins = np.array([round(k * self.layout.seconds * fps) for k in range(self._after(end, fps))])
+        # Chunk k begins with the first frame that is shown at or after its first second.
+        seconds = self.layout.seconds * np.arange(self._after(end, fps))
+        begins = np.ceil(seconds * fps - 1e-4).astype(np.int64)
         chunks = np.searchsorted(begins, wanted, side="right") - 1
         parts = [
             self._part(uid, int(number), wanted[chunks == number] - begins[number], fps, clip)

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from svitt.config import require
-from svitt.evaluation.metrics import Bools, choose
+from svitt.evaluation.metrics import Bools
+from svitt.evaluation.question_answering import score_choices
 
 KINDS = ("inter_video", "intra_video")
 Floats = npt.NDArray[np.floating[Any]]
@@ -67,10 +68,9 @@ def score_multiple_choice(
     Errors: ConfigError for another number of answers, kinds or videos, a kind that is none of KINDS, an
     answer that is no place, or a score that is not a number.
     """
-    for name, values in (("answers", answers), ("kinds", kinds), ("videos", videos)):
+    for name, values in (("answers", answers), ("videos", videos)):
         require(len(values) == len(scores), name, len(values), f"one for each of {len(scores)} questions")
     unknown = sorted(set(kinds) - set(KINDS))
     require(not unknown, "kinds", unknown, ", ".join(KINDS))
-    outside = answers[(answers < 0) | (answers >= scores.shape[1])]
-    require(not len(outside), "answers", outside[:3].tolist(), f"0 to {scores.shape[1] - 1}")
-    return ChoiceScores(choose(scores, answers), np.array(kinds), np.array(videos))
+    right, _ = score_choices(scores, answers, kinds)
+    return ChoiceScores(right, np.array(kinds), np.array(videos))

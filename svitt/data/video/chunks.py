@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from svitt.config import require
+from svitt.data.annotations.egoclip import EgoClip
 from svitt.data.video.decode import VideoInfo, probe, read_clip
 from svitt.data.video.readers import Frames
 from svitt.data.video.sampling import Sampling
@@ -102,6 +103,14 @@ class ChunkedVideos:
         if len({part.shape[1:] for part in parts}) > 1:
             raise VideoDecodeError(f"{clip}: its chunks have frames of different sizes; make them again")
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def of_clip(
+        self, clip: EgoClip, sampling: Sampling, generator: np.random.Generator | None = None
+    ) -> Frames:
+        """Frames of a clip of EgoClip or EgoMCQ. Errors: as ``read``."""
+        return self.read(
+            clip.video_uid, clip.clip_start, clip.clip_end, sampling, generator, duration=clip.video_dur
+        )
 
     def _after(self, end: float, fps: float) -> int:
         """A number above that of every chunk that a clip may reach."""

@@ -1,4 +1,4 @@
-"""EgoMCQ files: the two kinds named right, whatever the file calls them; bad questions left out and counted."""
+"""EgoMCQ files: both kinds named right, whatever the file calls them; bad questions left out and counted."""
 
 from __future__ import annotations
 

@@ -215,21 +215,22 @@ class Resident(BabyAIBot):
         key = self._key(door)
         assert key is not None
         yield from self._fetch(key)
-        yield from self._walk(next(room for room in pair if room in self._reachable()))
-        yield [self._go(door.cur_pos), OpenSubgoal(self)]  # and puts the key down
-        yield from self._walk(pair[1 - pair.index(self._here())])
+        near = next(room for room in pair if room in self._reachable())
+        yield from self._walk(near)
+        yield [self._go(door.cur_pos), OpenSubgoal(self)]  # and puts the key down, in whichever room
+        yield from self._walk(pair[1 - pair.index(near)])
 
     def _fetch(self, thing: WorldObj) -> Iterator[list[Subgoal]]:
-        room = self.house.room_at(thing.cur_pos)
-        assert room is not None
-        yield from self._walk(room)
+        # The bot may move it on the way, to clear a path.
+        while (room := self.house.room_at(thing.cur_pos)) not in (None, self._here()):
+            yield from self._walk(room)
         yield [self._go(thing.cur_pos), PickupSubgoal(self)]
 
     def _walk(self, room: int) -> Iterator[list[Subgoal]]:
-        """Legs to a room, through every door on the way."""
-        for number in self._reachable()[room]:
+        """Legs to a room, each through the next door on the way from where the bot then is."""
+        while (here := self._here()) != room:
+            number = self._reachable()[room][0]
             door, pair = self.house.doors[number], self.house.passages[number]
-            here = self._here()
             there = pair[1 - pair.index(here)]
             x, y = door.cur_pos
             inside = next((dx, dy) for dx, dy in _STEPS if self.house.room_at((x + dx, y + dy)) == there)

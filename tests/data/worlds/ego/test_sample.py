@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from svitt import cli
 from svitt.data.annotations.egoclip import load_egoclip
 from svitt.data.annotations.egomcq import load_egomcq
 from svitt.data.video.decode import read_clip
@@ -52,6 +53,16 @@ def test_one_reader_reads_it_and_finds_what_the_world_says(sample: World) -> Non
         sample.split("test")[0].caption_at(2)
 
 
+def test_its_clips_are_no_retrieval_pairs(
+    sample: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A clip is a part of a file here: a list of files and captions would be wrong."""
+    out = str(tmp_path / "c.json")
+    options = ["--dir", str(sample.folder), "--split", "test", "--dial", "1", "--out", out]
+    assert cli.main(["world", "captions", *options]) != 0
+    assert "several clips are parts of one file; they are in" in capsys.readouterr().err
+
+
 def test_questions_have_one_right_answer(sample: World) -> None:
     found = load_egomcq(sample.folder / "test" / "egomcq.json")
     assert (found.skipped, found.mislabelled, found.crowded) == ((), (), ())
@@ -86,10 +97,7 @@ def test_clips_decode_across_chunks(sample: World) -> None:
             chunks.append(read_clip(videos.path(clip.video_uid, number), range(length)))
         whole = np.concatenate(chunks)
         first, last = round(clip.clip_start * fps), round(clip.clip_end * fps)
-        shown = videos.read(
-            clip.video_uid, clip.clip_start, clip.clip_end, Sampling(last - first), duration=clip.video_dur
-        )
-        assert np.array_equal(shown, whole[first:last])
+        assert np.array_equal(videos.of_clip(clip, Sampling(last - first)), whole[first:last])
     assert crossing >= 3
 
 

@@ -117,6 +117,10 @@ def _captions(args: argparse.Namespace) -> str:
     split = world.split(args.split)
     if args.relation is not None and not isinstance(world.spec, SHAPES.spec):
         raise ConfigError(f"--relation: {args.dir} is no world of shapes; give --dial instead")
+    if len({record.path for record in split}) < len(split):
+        raise ConfigError(
+            f"--dir {args.dir}: several clips are parts of one file; they are in {args.split}/egoclip.csv"
+        )
     records = []
     for record in split:
         if args.relation is None:

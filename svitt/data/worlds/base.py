@@ -139,6 +139,10 @@ def in_order(spec: AnySpec, split: str, indices: list[int]) -> list[int]:
     return indices
 
 
+def _no_annotations(world: World[Any, Any]) -> dict[str, bytes]:
+    return {}
+
+
 @dataclass(frozen=True)
 class WorldKind(Generic[S, C]):
     """A kind of world: what ``making`` and ``manifest`` need to know of it. An *item* is what is made at one
@@ -155,6 +159,8 @@ class WorldKind(Generic[S, C]):
     all that is drawn.
     clips(spec, place, facts): the item's clips as records. Errors: AnnotationError for facts that do not fit.
     verify(world): raises AnnotationError where splits share what they must not.
+    annotations(world): files that tell of many items, by name: written last, made anew and compared when a
+    world is checked in full.
     environment(): variables that the workers need, or the one clear error why this machine cannot make it.
 
     report(world): what else to say of a made world, one line.
@@ -172,6 +178,7 @@ class WorldKind(Generic[S, C]):
     clips: Callable[[S, Place, Mapping[str, Any]], Sequence[C]]
     verify: Callable[[World[S, C]], None]
     shares: Mapping[str, int]
+    annotations: Callable[[World[S, C]], dict[str, bytes]] = _no_annotations
     options: tuple[Option, ...] = ()
     environment: Callable[[], dict[str, str]] = _nothing_to_set
     report: Callable[[World[S, C]], str] = _nothing_to_say

@@ -15,7 +15,14 @@ from tqdm.auto import tqdm
 from svitt.atomic import write_atomically
 from svitt.data.workers import serve
 from svitt.data.worlds.base import AnySpec, C, S, Task, World, WorldKind
-from svitt.data.worlds.files import FileEntry, append_journal, check_file, read_journal, remove_parts
+from svitt.data.worlds.files import (
+    FileEntry,
+    append_journal,
+    check_file,
+    read_journal,
+    remove_parts,
+    write_new,
+)
 from svitt.data.worlds.manifest import JOURNAL, LOCK, MANIFEST, claim, listed_files, load, manifest_bytes
 from svitt.errors import AnnotationError
 
@@ -34,12 +41,15 @@ def make(kind: WorldKind[S, C], spec: S, out: str | Path, workers: int, progress
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / LOCK):
             _make_locked(kind, spec, folder, workers, progress)
+            world = load(kind, folder, progress=progress, annotated=False)
+            for name, content in kind.annotations(world).items():
+                write_new(folder / name, content)
     except OSError as error:
         raise AnnotationError(
             f"{folder}: cannot make a world here: {error.strerror or error} ({error.filename}); "
             "choose a folder that you can write to, with room for it"
         ) from error
-    return load(kind, folder, progress=progress)
+    return world
 
 
 def _make_locked(

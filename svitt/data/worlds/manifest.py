@@ -80,11 +80,18 @@ def _head(kind: WorldKind[Any, Any]) -> dict[str, Any]:
     return {"format": kind.format, **named}
 
 
-def load(kind: WorldKind[S, C], path: str | Path, check: str = "full", progress: bool = False) -> World[S, C]:
+def load(
+    kind: WorldKind[S, C],
+    path: str | Path,
+    check: str = "full",
+    progress: bool = False,
+    annotated: bool = True,
+) -> World[S, C]:
     """Reads a world and verifies that its manifest and files agree.
 
     check: "full": every file is there with its recorded SHA-256, no other clip is, and what is drawn and
-    said of each is made anew and compared; "size": only the sizes of files.
+    said of each is made anew and compared, annotation files too; "size": only the sizes of files.
+    annotated: False where the annotation files are still to be written.
 
     Errors: AnnotationError naming the first file or entry that disagrees and the way out.
     """
@@ -112,6 +119,9 @@ def load(kind: WorldKind[S, C], path: str | Path, check: str = "full", progress:
     digest = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
     world = World(folder, spec, digest, {name: Split(name, clips) for name, clips in records.items()})
     kind.verify(world)
+    if annotated and full:
+        for name, content in kind.annotations(world).items():
+            _check_annotations(folder / name, content)
     return world
 
 
@@ -142,6 +152,14 @@ def _check_facts(kind: WorldKind[S, C], spec: S, item: _Item) -> None:
         raise AnnotationError(
             f"{name}: edited ({', '.join(different)}); delete the folder and make the world anew"
         )
+
+
+def _check_annotations(path: Path, content: bytes) -> None:
+    way_out = "delete it and make the world again with the same parameters: only what is missing is made"
+    if not path.is_file():
+        raise AnnotationError(f"{path}: missing; {way_out}")
+    if path.read_bytes() != content:
+        raise AnnotationError(f"{path}: not what its clips give (edited, or damaged); {way_out}")
 
 
 def _clips(kind: WorldKind[S, C], spec: S, item: _Item) -> list[C]:

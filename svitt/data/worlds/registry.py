@@ -8,11 +8,12 @@ from typing import Any
 from svitt.config import from_dict, nearest
 from svitt.data.worlds import making, manifest
 from svitt.data.worlds.base import AnySpec, World, WorldKind
+from svitt.data.worlds.ego.world import EGO
 from svitt.data.worlds.robot.world import ROBOT
 from svitt.data.worlds.shapes.world import SHAPES
 from svitt.errors import ConfigError
 
-KINDS: dict[str, WorldKind[Any, Any]] = {kind.name: kind for kind in (SHAPES, ROBOT)}
+KINDS: dict[str, WorldKind[Any, Any]] = {kind.name: kind for kind in (SHAPES, ROBOT, EGO)}
 
 
 def kinds() -> tuple[str, ...]:

@@ -25,6 +25,7 @@ COMMANDS = {
     "book": ("book", "run every chapter at a scale and build that edition of the site"),
     "search": ("search", "find the videos of a folder that fit a text"),
     "probe": ("probe", "show a model clips in other orders: does it use time?"),
+    "ego": ("ego", "answer the questions of EgoMCQ with anyone's model"),
     "export": ("export", "write a trained model of the book into a folder"),
     "verify-reference": ("verify_reference", "compare the layers with recorded reference tensors"),
     "bench": ("bench", "measure attention and encoders, dense against sparse"),

@@ -150,8 +150,8 @@ def load_world(path: str | Path, check: str = "full", progress: bool = False) ->
 
 
 def assert_disjoint(world: World) -> None:
-    """That no two clips are drawn alike, within a split or across splits, and that no combination of
-    colour, shape and background of the held-out split occurs in another. Errors: AnnotationError."""
+    """That no two clips are drawn alike, within a split or across splits, and that no combination of looks
+    and background of the held-out split occurs in another. Errors: AnnotationError."""
     seen: dict[str, ClipRecord] = {}
     for record in world:
         if record.parameters in seen:
@@ -159,7 +159,7 @@ def assert_disjoint(world: World) -> None:
             raise AnnotationError(f"{record.path} and {twin.path} are the same clip; make the world anew")
         seen[record.parameters] = record
     combinations = {
-        name: {(m.colour, m.shape, r.scene.background) for r in split for m in r.scene.movers}
+        name: {(*m.looks, r.scene.background) for r in split for m in r.scene.movers}
         for name, split in world.splits.items()
     }
     for name in SPLITS[:-1]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,8 @@ from svitt.atomic import part_pattern, replacing, write_atomically
 from svitt.config import require
 from svitt.data.video.decode import read_clip
 from svitt.data.workers import serve
-from svitt.data.worlds.shapes.files import sha256_of
-from svitt.data.worlds.shapes.world import ClipRecord, Split, World
+from svitt.data.worlds.base import C, Split, World
+from svitt.data.worlds.files import sha256_of
 from svitt.errors import AnnotationError
 
 Clips = npt.NDArray[np.uint8]
@@ -27,31 +28,31 @@ _CHUNK = 50  # clips a task
 
 
 @dataclass(frozen=True)
-class ClipCache:
+class ClipCache(Generic[C]):
     """Decoded clips of one split. frames: uint8 (N, T, H, W, C), read-only, memory-mapped; clip k is
     ``split[k]``; path: the file they lie in."""
 
     frames: Clips
-    split: Split
+    split: Split[C]
     path: Path
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    def record(self, index: int) -> ClipRecord:
+    def record(self, index: int) -> C:
         """What is known of clip ``index``."""
         return self.split[index]
 
 
 def open_cache(
-    world: World,
+    world: World[Any, C],
     split: str,
     size: int = 32,
     *,
     folder: Path | None = None,
     workers: int = 2,
     progress: bool = True,
-) -> ClipCache:
+) -> ClipCache[C]:
     """The frames of a split at ``size`` pixels a side, by area from the world's own size.
 
     Decodes the MP4 files on the first call. The array's name holds the digest of the world's manifest,
@@ -75,7 +76,7 @@ def open_cache(
             if not (path.exists() and digest.exists()):
                 for part in folder.glob(part_pattern(path)):
                     part.unlink(missing_ok=True)
-                _decode(records, shape, path, workers, progress)
+                _decode([r.path for r in records], split, shape, path, workers, progress)
                 write_atomically(digest, sha256_of(path).encode())
     except OSError as error:
         raise AnnotationError(
@@ -106,10 +107,11 @@ def downscale(frames: Clips, size: int) -> Clips:
     return ((total + step * step // 2) // (step * step)).astype(np.uint8)
 
 
-def _decode(records: Split, shape: tuple[int, ...], path: Path, workers: int, progress: bool) -> None:
-    paths = [record.path for record in records]
+def _decode(
+    paths: list[Path], split: str, shape: tuple[int, ...], path: Path, workers: int, progress: bool
+) -> None:
     tasks = [(paths[i : i + _CHUNK], shape[1:]) for i in range(0, len(paths), _CHUNK)]
-    title, done = f"decoding {records.name}", 0
+    title, done = f"decoding {split}", 0
     with replacing(path) as part:
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
         with tqdm(total=len(paths), desc=title, unit="clip", disable=not progress) as bar:

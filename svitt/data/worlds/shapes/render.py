@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from svitt.config import require
+from svitt.data.worlds.files import Frames
 from svitt.data.worlds.shapes.names import MORE_SHAPES, cover, second_tone
 from svitt.data.worlds.shapes.scene import EXTENT, Body, ClipParameters
 
 Floats = npt.NDArray[np.float32]
-Frames = npt.NDArray[np.uint8]
 
 _RING_WIDTH = 0.3  # of the ring's outer diameter
 # Background -> base colour.

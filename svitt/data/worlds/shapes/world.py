@@ -10,21 +10,22 @@ A world's folder holds ``manifest.json`` and, for every clip, ``<split>/<index>.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any
 
 from svitt.config import require
-from svitt.data.worlds.shapes.files import read_truth
-from svitt.data.worlds.shapes.grammar import CaptionKind, Scene
-from svitt.data.worlds.shapes.make import load_entries, make_files
-from svitt.data.worlds.shapes.render import ClipTruth, Frames, render
+from svitt.data.worlds import base, making, manifest
+from svitt.data.worlds.files import Frames
+from svitt.data.worlds.shapes.files import clip_facts, clip_names, make_clips, read_truth
+from svitt.data.worlds.shapes.grammar import CaptionKind, Mover, Scene
+from svitt.data.worlds.shapes.render import ClipTruth, render
 from svitt.data.worlds.shapes.scene import SPLITS, WorldSpec, clip_parameters
 from svitt.errors import AnnotationError
 
 __all__ = [
-    "SPLITS", "ClipRecord", "Split", "World", "WorldSpec",
+    "SHAPES", "SPLITS", "ClipRecord", "Split", "World", "WorldSpec",
     "assert_disjoint", "load_world", "make_world", "render_clip",
 ]  # fmt: skip
 
@@ -74,45 +75,8 @@ class ClipRecord:
         return read_truth(self.truth_path)
 
 
-class Split(Sequence[ClipRecord]):
-    """The clips of one split, by index; a slice is a list."""
-
-    def __init__(self, name: str, records: Sequence[ClipRecord]) -> None:
-        self.name = name
-        self._records = list(records)
-
-    @overload
-    def __getitem__(self, index: int) -> ClipRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[ClipRecord]: ...
-    def __getitem__(self, index: int | slice) -> ClipRecord | list[ClipRecord]:
-        return self._records[index]
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def captions(self, dial: float) -> list[str]:
-        """One caption a clip, at a dial from 0 (static) to 1 (temporal)."""
-        return [record.caption_at(dial) for record in self._records]
-
-
-@dataclass(frozen=True)
-class World:
-    """A made world. digest: SHA-256 of its manifest, which lists the SHA-256 of every file."""
-
-    folder: Path
-    spec: WorldSpec
-    digest: str
-    splits: dict[str, Split]
-
-    def split(self, name: str) -> Split:
-        """ "train", "validation", "test" or "heldout". Errors: ConfigError for another name."""
-        require(name in self.splits, "split", name, ", ".join(self.splits))
-        return self.splits[name]
-
-    def __iter__(self) -> Iterator[ClipRecord]:
-        for split in self.splits.values():
-            yield from split
+Split = base.Split[ClipRecord]
+World = base.World[WorldSpec, ClipRecord]
 
 
 def make_world(spec: WorldSpec, out: str | Path, workers: int = 2, progress: bool = True) -> World:
@@ -123,8 +87,7 @@ def make_world(spec: WorldSpec, out: str | Path, workers: int = 2, progress: boo
     Errors: AnnotationError when ``out`` cannot be written, holds something else or a world of other
     parameters, or a damaged file; nothing that is there is overwritten.
     """
-    make_files(spec, Path(out), workers, progress)
-    return load_world(out, progress=progress)
+    return making.make(SHAPES, spec, out, workers, progress)
 
 
 def load_world(path: str | Path, check: str = "full", progress: bool = False) -> World:
@@ -135,18 +98,21 @@ def load_world(path: str | Path, check: str = "full", progress: bool = False) ->
 
     Errors: AnnotationError naming the first file or entry that disagrees and the way out.
     """
-    require(check in ("size", "full"), "check", check, "size, full")
-    folder = Path(path)
-    spec, digest, clips = load_entries(folder, check == "full", progress)
-    records: dict[str, list[ClipRecord]] = {split: [] for split in SPLITS}
-    for clip in clips:
-        video, truth = folder / clip.video.name, folder / clip.truth.name
-        records[clip.split].append(
-            ClipRecord(clip.split, clip.index, video, truth, clip.scene, clip.threshold, clip.parameters)
-        )
-    world = World(folder, spec, digest, {name: Split(name, records[name]) for name in SPLITS})
-    assert_disjoint(world)
-    return world
+    return manifest.load(SHAPES, path, check, progress)
+
+
+def _records(spec: WorldSpec, place: base.Place, facts: Mapping[str, Any]) -> list[ClipRecord]:
+    scene = Scene(tuple(Mover(*m) for m in facts["movers"]), facts["background"])
+    for kind, caption in facts["captions"].items():
+        if caption != scene.caption(kind):
+            raise AnnotationError(
+                f"{place.folder / manifest.MANIFEST}: clip {place.name}: the {kind} caption {caption!r} does "
+                f"not fit its attributes ({scene.caption(kind)!r}); restore the manifest or make the world "
+                "anew"
+            )
+    threshold, parameters = facts["caption_threshold"], facts["parameters"]
+    video, truth = place.path("video"), place.path("truth")
+    return [ClipRecord(place.split, place.index, video, truth, scene, threshold, parameters)]
 
 
 def assert_disjoint(world: World) -> None:
@@ -174,3 +140,29 @@ def assert_disjoint(world: World) -> None:
 def render_clip(spec: WorldSpec, split: str, index: int) -> tuple[Frames, ClipTruth]:
     """A clip in memory, before H.264: frames uint8 (T, H, W, 3) and its ground truth."""
     return render(clip_parameters(spec, split, index), spec.num_frames, spec.size)
+
+
+SHAPES = base.WorldKind(
+    name="shapes",
+    spec=WorldSpec,
+    splits=SPLITS,
+    names=clip_names,
+    make=make_clips,
+    facts=clip_facts,
+    clips=_records,
+    verify=assert_disjoint,
+    shares={"validation": 8, "test": 4, "heldout": 8},
+    options=(
+        base.Option("size", "size", "frame side in pixels"),
+        base.Option("frames", "num_frames", "frames a clip"),
+        base.Option("movers", "num_movers", "named objects a clip"),
+        base.Option("clutter", "clutter", "distractors a clip"),
+        base.Option("object-size", "object_size", "side, as a share of the frame's"),
+        base.Option("colours", "num_colours", "of names, up to 12"),
+        base.Option("shapes", "num_shapes", "of names, up to 8"),
+        base.Option("textures", "num_textures", "of names, up to 6"),
+        base.Option("sizes", "num_sizes", "of names, up to 2"),
+        base.Option("distractor-contrast", "distractor_contrast", "0 (grey) to 1 (black and white)"),
+        base.Option("camera-jitter", "camera_jitter", "of every frame, in frame sides"),
+    ),
+)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from svitt.data.worlds.shapes.files import encode_mp4
+from svitt.data.worlds.files import encode_mp4
 from svitt.data.worlds.shapes.grammar import (
     ALL_COLOURS,
     BACKGROUNDS,

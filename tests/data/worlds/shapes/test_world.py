@@ -19,7 +19,7 @@ import pytest
 from svitt import cli
 from svitt.data.datasets import open_cache
 from svitt.data.video.decode import probe, read_clip
-from svitt.data.worlds.shapes import make as world_make
+from svitt.data.worlds.shapes import world as shapes_world
 from svitt.data.worlds.shapes.files import make_clips
 from svitt.data.worlds.shapes.world import Split, World, assert_disjoint, load_world, make_world, render_clip
 from svitt.errors import AnnotationError, VideoDecodeError
@@ -67,7 +67,6 @@ def test_the_same_files_in_parallel_and_from_a_larger_world(made: World, tmp_pat
 def test_an_interrupted_making_goes_on_where_it_stopped(
     made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world_make, "_CHUNK", 2)
     calls: list[list[int]] = []
 
     def stop_at_third(task):  # type: ignore[no-untyped-def]
@@ -76,7 +75,8 @@ def test_an_interrupted_making_goes_on_where_it_stopped(
         calls.append(task[3])
         return make_clips(task)
 
-    monkeypatch.setattr(world_make, "make_clips", stop_at_third)
+    kind = shapes_world.SHAPES
+    monkeypatch.setattr(shapes_world, "SHAPES", dataclasses.replace(kind, make=stop_at_third, chunk=2))
     out = tmp_path / "w"
     with pytest.raises(KeyboardInterrupt):
         make_world(SPEC, out, workers=1, progress=False)
@@ -89,7 +89,12 @@ def test_an_interrupted_making_goes_on_where_it_stopped(
     (out / "train" / ".00004.mp4.1.part").write_bytes(b"half")
 
     resumed: list[list[int]] = []
-    monkeypatch.setattr(world_make, "make_clips", lambda task: (resumed.append(task[3]), make_clips(task))[1])
+
+    def note(task):  # type: ignore[no-untyped-def]
+        resumed.append(task[3])
+        return make_clips(task)
+
+    monkeypatch.setattr(shapes_world, "SHAPES", dataclasses.replace(kind, make=note, chunk=2))
     world = make_world(SPEC, out, workers=1, progress=False)
     assert resumed == [[4, 5], [0, 1], [0, 1], [2], [0, 1]]  # train from 4 on, then the other splits
     assert world.digest == made.digest
@@ -172,7 +177,7 @@ def test_an_edited_caption_threshold_or_object_is_found(folder: Path) -> None:
         data["clips"][3]["caption_threshold"] = 0.999
 
     rewrite(folder, threshold)
-    with pytest.raises(AnnotationError, match="its objects or its caption threshold were edited"):
+    with pytest.raises(AnnotationError, match=r"train/3: edited \(caption_threshold\)"):
         load_world(folder)
 
 

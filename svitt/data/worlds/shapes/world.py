@@ -2,8 +2,9 @@
 ground truth of what is where.
 
 One named object (or several) of 6 colours and 4 shapes on one of 4 textured backgrounds does one of six
-things; neutral distractors may move too. Every clip is a pure function of (seed, split, index): making
-10 clips or 10,000 gives the same files for the same numbers.
+things; neutral distractors may move too. Dials of ``WorldSpec`` make it harder: names with texture and size,
+up to 1,152 of them, brief events, distractors that stand out, a camera that shakes. Every clip is a pure
+function of (seed, split, index): making 10 clips or 10,000 gives the same files for the same numbers.
 
 A world's folder holds ``manifest.json`` and, for every clip, ``<split>/<index>.mp4`` and ``.npz``.
 """

@@ -22,7 +22,7 @@ LEVELS: dict[str, float] = {"flip": 0.75, "drop": 0.10}
 
 class Crossing(NamedTuple):
     """Where a curve reaches its level, over seeds. shares: of every seed, infinite where it does not.
-    interval: of their mean; None where a seed does not reach it, for that of the others would be too small."""
+    interval: of their mean; None where a seed does not reach it: that of the others would be too small."""
 
     interval: Interval | None
     shares: npt.NDArray[np.float64]

@@ -166,6 +166,8 @@ def test_a_clip_and_its_undoing_are_told_apart_by_order_alone() -> None:
         believed = [ideal.two_way(a, 1.0, in_order) for a in told]
         assert ideal.choices(flips, [0, 0], believed).tolist() == [expected] * 2
         assert ideal.hits([a.caption("mixed") for a in told], believed, 2).tolist() == [expected] * 2
+    scene = scenes("test", 1)[0]
+    assert ideal.two_way(scene, 1.0, False)(scene.reversed().caption("mixed")) == 0.5
     static = [ideal.two_way(a, 0.0, True) for a in told]
     assert ideal.hits([a.caption("static") for a in told], static, 2).tolist() == [1.0, 1.0]
 

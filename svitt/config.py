@@ -119,6 +119,17 @@ def _words(kind: Any) -> str:
     return names.get(kind) or str(kind).replace("typing.", "")
 
 
+def added(default: Any) -> Any:
+    """A field that came to a dataclass later: ``to_dict`` leaves it out where it has its default, so that
+    what was written or hashed before the field came is still what would be written."""
+    return dataclasses.field(default=default, metadata={"added": True})
+
+
+def unused(field: dataclasses.Field[Any], config: Any) -> bool:
+    """Whether a field is an ``added`` one with its default."""
+    return bool(field.metadata.get("added")) and getattr(config, field.name) == field.default
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Plain data (JSON types) of a configuration dataclass; ``from_dict`` reads it back."""
     return {
@@ -128,4 +139,5 @@ def to_dict(config: Any) -> dict[str, Any]:
             else (list(value) if isinstance(value, tuple) else value)
         )
         for f in dataclasses.fields(config)
+        if not unused(f, config)
     }

@@ -21,7 +21,6 @@ from svitt.config import to_dict
 from svitt.data.datasets import ClipCache, open_cache
 from svitt.data.text import build_tokenizer, encode
 from svitt.data.transforms import normalise
-from svitt.data.worlds.shapes.grammar import vocabulary
 from svitt.data.worlds.shapes.world import World, WorldSpec, make_world
 from svitt.experiments.shared.train_once import train_once
 from svitt.models.dual_encoder import DualEncoder, DualEncoderConfig
@@ -43,8 +42,8 @@ class WorldData:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """One token a word of the grammar."""
-        return build_tokenizer(vocabulary())
+        """One token a word of the world's captions."""
+        return build_tokenizer(self.world.spec.vocabulary())
 
     def cache(self, split: str) -> ClipCache:
         """The decoded clips of a split, uint8 (N, F, size, size, 3)."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from svitt.config import require
 from svitt.data.worlds.shapes.grammar import VERBS, Scene
 from svitt.data.worlds.shapes.grammar import vocabulary as world_vocabulary
+from svitt.data.worlds.shapes.scene import log_uniform
 
 # Slow verb -> the verb of the brief event.
 BRIEF: dict[str, str] = {
@@ -67,6 +68,16 @@ def brief_frames(total: int, length: int, rng: np.random.Generator) -> npt.NDArr
     frames = np.full(total, middle, dtype=np.int64)
     frames[start : start + length] = moment
     return frames
+
+
+def brief_length(shortest: int, longest: int, rng: np.random.Generator) -> int:
+    """A log-uniform odd length for ``brief_frames``, from ``shortest`` to ``longest``, both odd.
+
+    Errors: ConfigError for an even bound or an empty range.
+    """
+    for name, bound in (("shortest", shortest), ("longest", longest)):
+        require(bound % 2 == 1, name, bound, "odd integers from 1")
+    return 2 * log_uniform((shortest + 1) // 2, (longest + 1) // 2, rng) - 1
 
 
 def event_of(scene: Scene, total: int, length: int, brief: bool, rng: np.random.Generator) -> Event:

@@ -11,10 +11,13 @@ Verbs come in pairs that are each other's time reversal.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal, get_args
 
-from svitt.config import require
+from svitt.config import added, require
+from svitt.data.worlds.shapes.names import MORE_COLOURS, MORE_SHAPES, SIZES, TEXTURES, noun
 
 CaptionKind = Literal["static", "temporal", "mixed"]
 
@@ -29,6 +32,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 # Shapes that can still be told apart at 32 pixels a frame.
 SHAPES: tuple[str, ...] = ("square", "ring", "bar", "pole")
+ALL_COLOURS: dict[str, tuple[int, int, int]] = {**COLOURS, **MORE_COLOURS}
+ALL_SHAPES: tuple[str, ...] = (*SHAPES, *MORE_SHAPES)
 BACKGROUNDS: tuple[str, ...] = ("sand", "grass", "water", "brick")
 # Verb -> the verb of the same clip played backwards.
 REVERSED_VERB: dict[str, str] = {
@@ -50,11 +55,28 @@ MIRRORED_VERB: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Mover:
-    """A named object: its colour, shape and what it does."""
+    """A named object: its colour, shape and what it does; texture and size where there are several."""
 
     colour: str
     shape: str
     verb: str
+    texture: str = added("plain")
+    size: str = added("large")
+
+    @property
+    def noun(self) -> str:
+        """What it is called, e.g. "red ring" or "small striped red ring"."""
+        return noun(self.colour, self.shape, self.texture, self.size)
+
+    @property
+    def looks(self) -> tuple[str, str, str, str]:
+        """(colour, shape, texture, size)."""
+        return self.colour, self.shape, self.texture, self.size
+
+    def listed(self) -> list[str]:
+        """As a manifest lists it: ``Mover(*m.listed()) == m``. Texture and size only where one is said."""
+        more = [self.texture, self.size]
+        return [self.colour, self.shape, self.verb, *(more if more != ["plain", "large"] else [])]
 
 
 @dataclass(frozen=True)
@@ -68,8 +90,10 @@ class Scene:
         require(len(self.movers) >= 1, "movers", self.movers, "one named object or more")
         require(self.background in BACKGROUNDS, "background", self.background, ", ".join(BACKGROUNDS))
         for mover in self.movers:
-            require(mover.colour in COLOURS, "colour", mover.colour, ", ".join(COLOURS))
-            require(mover.shape in SHAPES, "shape", mover.shape, ", ".join(SHAPES))
+            require(mover.colour in ALL_COLOURS, "colour", mover.colour, ", ".join(ALL_COLOURS))
+            require(mover.shape in ALL_SHAPES, "shape", mover.shape, ", ".join(ALL_SHAPES))
+            require(mover.texture in TEXTURES, "texture", mover.texture, ", ".join(TEXTURES))
+            require(mover.size in SIZES, "size", mover.size, ", ".join(SIZES))
             require(mover.verb in VERBS, "verb", mover.verb, ", ".join(VERBS))
 
     def caption(self, kind: CaptionKind) -> str:
@@ -78,7 +102,7 @@ class Scene:
         if kind == "temporal":
             return " and ".join(f"something {m.verb}" for m in self.movers)
         verb = {"static": "", "mixed": " {}"}[kind]
-        clauses = [f"a {m.colour} {m.shape}{verb.format(m.verb)}" for m in self.movers]
+        clauses = [f"a {m.noun}{verb.format(m.verb)}" for m in self.movers]
         return f"{' and '.join(clauses)} on {self.background}"
 
     def reversed(self) -> Scene:
@@ -108,22 +132,82 @@ class Scene:
         return replace(self, movers=tuple(replace(m, verb=table[m.verb]) for m in self.movers))
 
 
-def vocabulary() -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Names:
+    """How many words of each kind the names of a world have, the first of ALL_COLOURS and so on.
+
+    Errors: ConfigError for a number that there is not.
+    """
+
+    colours: int = len(COLOURS)
+    shapes: int = len(SHAPES)
+    textures: int = 1
+    sizes: int = 1
+
+    def __post_init__(self) -> None:
+        kinds = {"colours": ALL_COLOURS, "shapes": ALL_SHAPES, "textures": TEXTURES, "sizes": SIZES}
+        for kind, known in kinds.items():
+            count = getattr(self, kind)
+            require(1 <= count <= len(known), f"num_{kind}", count, f"1 to {len(known)}")
+
+    @property
+    def count(self) -> int:
+        """Distinct names."""
+        return self.colours * self.shapes * self.textures * self.sizes
+
+    def words(self) -> tuple[tuple[str, ...], ...]:
+        """Those of each kind: colours, shapes, textures, sizes."""
+        kinds = (tuple(ALL_COLOURS), ALL_SHAPES, TEXTURES, tuple(SIZES))
+        counts = (self.colours, self.shapes, self.textures, self.sizes)
+        return tuple(known[:count] for known, count in zip(kinds, counts, strict=True))
+
+
+# The world without textures and sizes: 24 names.
+PLAIN_NAMES = Names()
+
+
+def vocabulary(names: Names = PLAIN_NAMES) -> tuple[str, ...]:
     """Every word that a caption can hold, sorted."""
-    phrases = (*COLOURS, *SHAPES, *BACKGROUNDS, *VERBS, "a", "and", "on", "something")
+    colours, shapes, textures, sizes = names.words()
+    said = (*textures[1:], *sizes[1:])
+    phrases = (*colours, *shapes, *said, *BACKGROUNDS, *VERBS, "a", "and", "on", "something")
     return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
 
 
-def held_out(colour: str, shape: str, background: str) -> bool:
+def all_nouns(names: Names = PLAIN_NAMES) -> list[str]:
+    """Everything that an object can be called, colour by colour and shape by shape."""
+    return [noun(*looks) for looks in itertools.product(*names.words())]
+
+
+def held_out(
+    colour: str,
+    shape: str,
+    background: str,
+    texture: str = "plain",
+    size: str = "large",
+    names: Names = PLAIN_NAMES,
+) -> bool:
     """Whether a combination belongs to the held-out split alone.
 
     A Latin square over (shape, background), moved on by one for each colour: a quarter of the
-    combinations, in which every value, and nearly every pair of values, is still seen in training.
+    combinations, in which every value, and nearly every pair of values, is still seen in training. Where
+    names have textures or sizes, a quarter of the *names*, which training shows on no background.
     """
-    c, s, b = tuple(COLOURS).index(colour), SHAPES.index(shape), BACKGROUNDS.index(background)
+    c, s, b = tuple(ALL_COLOURS).index(colour), ALL_SHAPES.index(shape), BACKGROUNDS.index(background)
+    if names.textures * names.sizes > 1:
+        return (c + s + TEXTURES.index(texture) + tuple(SIZES).index(size)) % 4 == 0
     return (c + s + b) % len(BACKGROUNDS) == 0
 
 
 def combinations(held: bool) -> list[tuple[str, str, str]]:
     """(colour, shape, background) of the held-out split, or of all the others."""
     return [(c, s, b) for c in COLOURS for s in SHAPES for b in BACKGROUNDS if held_out(c, s, b) == held]
+
+
+@cache
+def all_combinations(names: Names, held: bool) -> tuple[tuple[str, str, str, str, str], ...]:
+    """(colour, shape, background, texture, size) of the held-out split of a world, or of all the others; of
+    the world of default names, those of ``combinations`` in the same order."""
+    colours, shapes, textures, sizes = names.words()
+    each = itertools.product(colours, shapes, BACKGROUNDS, textures, sizes)
+    return tuple(combination for combination in each if held_out(*combination, names) == held)

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from svitt.config import require
-from svitt.data.worlds.shapes.grammar import BACKGROUNDS, COLOURS, SHAPES, Mover, Scene
+from svitt.data.worlds.shapes.grammar import BACKGROUNDS, PLAIN_NAMES, Mover, Names, Scene
+from svitt.data.worlds.shapes.grammar import all_nouns as world_nouns
 from svitt.data.worlds.shapes.grammar import vocabulary as world_vocabulary
 
 KINDS: tuple[str, ...] = ("what", "where", "which way", "how many", "what came first")
@@ -34,21 +35,21 @@ class Question:
     answer: str
 
 
-def vocabulary() -> tuple[str, ...]:
-    """Every word of captions, questions and answers."""
-    return tuple(sorted({*world_vocabulary(), *_WORDS, *_MORE}))
+def vocabulary(names: Names = PLAIN_NAMES) -> tuple[str, ...]:
+    """Every word of captions, questions and answers, in a world of these names."""
+    return tuple(sorted({*world_vocabulary(names), *_WORDS, *_MORE}))
 
 
-def answers() -> list[str]:
+def answers(names: Names = PLAIN_NAMES) -> list[str]:
     """The answer list: everything that may be an answer to any question."""
-    names = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
-    return [*SHAPES, *BACKGROUNDS, *WAYS.values(), *COUNTS, *names]
+    shapes = names.words()[1]
+    return [*shapes, *BACKGROUNDS, *WAYS.values(), *COUNTS, *world_nouns(names)]
 
 
-def chance(kind: str) -> float:
+def chance(kind: str, names: Names = PLAIN_NAMES) -> float:
     """Accuracy of an answer drawn among those that the question leaves open, two where it names them."""
     require(kind in KINDS, "kind", kind, ", ".join(KINDS))
-    open_answers = {"what": len(SHAPES), "where": len(BACKGROUNDS), "which way": len(WAYS)}
+    open_answers = {"what": names.shapes, "where": len(BACKGROUNDS), "which way": len(WAYS)}
     return 1 / open_answers.get(kind, 2)
 
 
@@ -68,13 +69,13 @@ def ask(scene: Scene, kind: str, rng: np.random.Generator) -> Question | None:
         return Question(kind, f"where is the {mover.colour} thing", scene.background)
     if mover.verb not in WAYS:
         return None
-    return Question(kind, f"which way does the {mover.colour} {mover.shape} go", WAYS[mover.verb])
+    return Question(kind, f"which way does the {mover.noun} go", WAYS[mover.verb])
 
 
 def ask_first(first: Mover, second: Mover, rng: np.random.Generator) -> Question:
     """What comes first in a clip that shows one object and then another; the question names both in an order
     that tells nothing. Errors: ConfigError where both are called the same."""
-    names = [f"{mover.colour} {mover.shape}" for mover in (first, second)]
+    names = [mover.noun for mover in (first, second)]
     require(names[0] != names[1], "second", names[1], "an object of another name than the first")
     shown = names if rng.random() < 0.5 else names[::-1]
     return Question(KINDS[-1], f"what comes first the {shown[0]} or the {shown[1]}", names[0])

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from svitt.config import require
 from svitt.data.worlds.files import Frames
+from svitt.data.worlds.shapes.names import MORE_SHAPES, cover, second_tone
 from svitt.data.worlds.shapes.scene import EXTENT, Body, ClipParameters
 
 Floats = npt.NDArray[np.float32]
@@ -38,15 +40,20 @@ def render(parameters: ClipParameters, num_frames: int, size: int) -> tuple[Fram
     """Frames (T, H, W, 3) uint8 and the ground truth of a clip.
 
     ``render(p.reversed(), ...)`` gives exactly the frames of ``render(p, ...)`` in reverse order.
+    Errors: ConfigError for another number of frames than that of clips whose events or camera go by frames.
     """
-    background = _texture(parameters.scene.background, parameters.texture_seed, size)
-    frames = np.repeat(background[None], num_frames, axis=0)
+    fixed = parameters.num_frames
+    require(fixed in (0, num_frames), "num_frames", num_frames, f"{fixed}, as the clip was drawn")
+    shifts = np.rint(np.array(parameters.camera or [(0.0, 0.0)] * num_frames) * size).astype(np.int64)
+    frames = _background(parameters, shifts, size)
     masks = np.zeros((num_frames, size, size), np.uint8)
     bodies = (*parameters.movers, *parameters.distractors)
     boxes = np.zeros((len(bodies), num_frames, 4), np.float32)
     # Back to front: the named objects are drawn last and never hidden by clutter.
     for k in reversed(range(len(bodies))):
         x, y, side = _trajectory(bodies[k], num_frames, size)
+        if parameters.camera:
+            x, y = (place + shift.astype(np.float32) for place, shift in zip((x, y), shifts.T, strict=True))
         half = np.stack([side * EXTENT[bodies[k].shape][0] / 2, side * EXTENT[bodies[k].shape][1] / 2])
         boxes[k] = np.stack([x - half[0], y - half[1], x + half[0], y + half[1]], axis=1).clip(0, size)
         for t in range(num_frames):
@@ -54,10 +61,20 @@ def render(parameters: ClipParameters, num_frames: int, size: int) -> tuple[Fram
     return np.rint(frames).astype(np.uint8), ClipTruth(masks, boxes)
 
 
+def _background(parameters: ClipParameters, shifts: npt.NDArray[np.int64], size: int) -> Floats:
+    """(T, H, W, 3) without objects, moved by the camera's shifts (T, 2), (right, down) in pixels."""
+    margin = int(np.abs(shifts).max())
+    texture = _texture(parameters.scene.background, parameters.texture_seed, size, margin)
+    places = [(margin - down, margin - right) for right, down in shifts]
+    return np.stack([texture[top : top + size, left : left + size] for top, left in places])
+
+
 def _trajectory(body: Body, num_frames: int, size: int) -> tuple[Floats, Floats, Floats]:
     """Centre x, y and side for every frame, in pixels; each (T,)."""
+    first, length = body.event or (0, num_frames)
     # Integer numerators, so that frame t and frame T - 1 - t get exactly opposite weights.
-    weight = (2 * np.arange(num_frames) - (num_frames - 1)) / (2 * (num_frames - 1))
+    done = (2 * (np.arange(num_frames) - first) - (length - 1)).clip(1 - length, length - 1)
+    weight = done / (2 * (length - 1))
     x, y = (body.x + body.dx * weight) * size, (body.y + body.dy * weight) * size
     side = body.side * np.exp(body.log_growth * weight) * size
     return x.astype(np.float32), y.astype(np.float32), side.astype(np.float32)
@@ -76,24 +93,38 @@ def _paint(
     left, right = max(0, int(centre[0] - half[0]) - 1), min(size, int(centre[0] + half[0]) + 2)
     top, bottom = max(0, int(centre[1] - half[1]) - 1), min(size, int(centre[1] + half[1]) + 2)
     # Distances of pixel centres from the object's centre.
-    dx = np.abs(np.arange(left, right, dtype=np.float32) + 0.5 - centre[0])
-    dy = np.abs(np.arange(top, bottom, dtype=np.float32) + 0.5 - centre[1])
-    if body.shape == "ring":
+    dx = np.arange(left, right, dtype=np.float32) + 0.5 - centre[0]
+    dy = np.arange(top, bottom, dtype=np.float32) + 0.5 - centre[1]
+    seen = covered(body.shape, dx, dy, half)
+    patch = frame[top:bottom, left:right]
+    colour = np.array(body.rgb, np.float32)
+    if body.second_rgb is not None:
+        second = second_tone(body.texture, dx, dy, half)[..., None]
+        colour = np.where(second, np.array(body.second_rgb, np.float32), colour)
+    patch += seen[..., None] * (colour - patch)
+    mask[top:bottom, left:right][seen > 0.5] = label
+
+
+def covered(shape: str, dx: Floats, dy: Floats, half: tuple[float, float]) -> Floats:
+    """The share of each pixel that a shape covers, (H, W).
+
+    dx (W,), dy (H,): of pixel centres from the object's centre; half: its half width and height; in pixels.
+    """
+    if shape in MORE_SHAPES:
+        return cover(shape, dx, dy, half)
+    dx, dy = np.abs(dx), np.abs(dy)
+    if shape == "ring":
         distance = np.sqrt(dx[None, :] ** 2 + dy[:, None] ** 2)
         inner = half[0] * (1 - 2 * _RING_WIDTH)
-        cover = (half[0] + 0.5 - distance).clip(0, 1) * (distance - inner + 0.5).clip(0, 1)
-    else:
-        # Share of each pixel that the rectangle covers, so that fractions of a pixel of motion show.
-        cover = (half[1] + 0.5 - dy).clip(0, 1)[:, None] * (half[0] + 0.5 - dx).clip(0, 1)[None, :]
-    patch = frame[top:bottom, left:right]
-    patch += cover[..., None] * (np.array(body.rgb, np.float32) - patch)
-    mask[top:bottom, left:right][cover > 0.5] = label
+        return (half[0] + 0.5 - distance).clip(0, 1) * (distance - inner + 0.5).clip(0, 1)
+    # Share of each pixel that the rectangle covers, so that fractions of a pixel of motion show.
+    return (half[1] + 0.5 - dy).clip(0, 1)[:, None] * (half[0] + 0.5 - dx).clip(0, 1)[None, :]
 
 
-def _texture(background: str, seed: int, size: int) -> Floats:
-    """A textured background (H, W, 3), the same in every frame of a clip."""
+def _texture(background: str, seed: int, frame_size: int, margin: int) -> Floats:
+    """A textured background, the same in every frame of a clip, (S, S, 3) with S = frame_size + 2 margin."""
     rng = np.random.default_rng(seed)
-    unit = size / 64
+    unit, size = frame_size / 64, frame_size + 2 * margin
     y, x = np.mgrid[:size, :size].astype(np.float32) / unit
     phase = rng.uniform(0, 1, 2)
     if background == "sand":  # speckle

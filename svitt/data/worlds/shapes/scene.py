@@ -7,20 +7,35 @@ a model that sees the frames without their order, or one frame without its time,
 choice between the two. This holds for frames drawn symmetrically about the clip's middle: a frame whose
 time is known does tell (what moves left begins further right), and "middle of each interval" of an even
 interval is half a frame early. Order-blind baselines therefore draw their frames at random.
+
+The dials keep it so: an event is as likely at a moment as at the mirrored one, the camera's shifts are
+drawn for each frame alone, and looks do not change in time. Events and camera draw from streams of their own:
+with other settings of events a clip is otherwise the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from svitt.config import require
-from svitt.data.worlds.shapes.grammar import COLOURS, REVERSED_VERB, SHAPES, VERBS, Mover, Scene, combinations
+from svitt.config import added, require, unused
+from svitt.data.worlds.shapes.grammar import (
+    ALL_COLOURS,
+    REVERSED_VERB,
+    SHAPES,
+    VERBS,
+    Mover,
+    Scene,
+    all_combinations,
+)
+from svitt.data.worlds.shapes.names import MORE_SHAPES, SIZES, second_colour
+from svitt.data.worlds.shapes.spec import SIDE_JITTER, SPLITS, TRAVEL, WorldSpec
 
-SPLITS: tuple[str, ...] = ("train", "validation", "test", "heldout")
+__all__ = ["EXTENT", "SPLITS", "Body", "ClipParameters", "WorldSpec", "clip_parameters", "log_uniform"]
 
 # Change over the clip for each verb: (x, y, log side), signs only; y points down.
 _DIRECTION: dict[str, tuple[int, int, int]] = {
@@ -37,57 +52,23 @@ EXTENT: dict[str, tuple[float, float]] = {
     "ring": (1.1, 1.1),
     "bar": (1.4, 0.5),
     "pole": (0.5, 1.4),
+    **dict.fromkeys(MORE_SHAPES, (1.1, 1.1)),
 }
-_TRAVEL = (0.3, 0.45)  # distance covered in a clip, in frame sides
 _LOG_GROWTH = (math.log(1.7), math.log(2.3))  # change of log side in a clip
-_SIDE_JITTER = 0.15  # relative, either way
 _DISTRACTOR_SCALE = 0.5
 _DISTRACTOR_MOVES = 0.5  # probability
 _GREY = (90, 166)
-
-
-@dataclass(frozen=True)
-class WorldSpec:
-    """All that determines a world.
-
-    num_*: clips a split. size: frame side in pixels (even, for H.264). num_frames a clip, at fps.
-    num_movers: named objects a clip, of different colours. clutter: neutral half-size distractors,
-    half of which move. object_size: mean side of a named object, as a share of the frame side.
-    """
-
-    seed: int = 0
-    num_train: int = 4000
-    num_validation: int = 500
-    num_test: int = 1000
-    num_heldout: int = 500
-    size: int = 64
-    num_frames: int = 16
-    fps: int = 8
-    num_movers: int = 1
-    clutter: int = 2
-    object_size: float = 0.28
-
-    def __post_init__(self) -> None:
-        require(self.seed >= 0, "seed", self.seed, "integers from 0")
-        for split in SPLITS:
-            require(self.count(split) >= 0, f"num_{split}", self.count(split), "integers from 0")
-        require(self.size >= 16 and self.size % 2 == 0, "size", self.size, "even integers from 16")
-        require(self.num_frames >= 2, "num_frames", self.num_frames, "integers from 2")
-        require(self.fps >= 1, "fps", self.fps, "integers from 1")
-        require(1 <= self.num_movers <= len(COLOURS), "num_movers", self.num_movers, f"1 to {len(COLOURS)}")
-        require(0 <= self.clutter <= 250, "clutter", self.clutter, "0 to 250")
-        require(0.05 <= self.object_size <= 0.3, "object_size", self.object_size, "0.05 to 0.3")
-
-    def count(self, split: str) -> int:
-        """Clips in a split."""
-        require(split in SPLITS, "split", split, ", ".join(SPLITS))
-        return int(getattr(self, f"num_{split}"))
+# A dial's stream of random numbers, after (split, index).
+_EVENTS, _CAMERA = 1, 2
 
 
 @dataclass(frozen=True)
 class Body:
     """One drawn object. x, y, side: centre and side at the middle of the clip, in frame sides; dx, dy,
-    log_growth: their change (of the side's logarithm) from first to last frame; rgb: 0 to 255."""
+    log_growth: their change (of the side's logarithm) from first to last frame; rgb: 0 to 255.
+
+    texture, second_rgb: its pattern and that pattern's other colour. event: (first frame, frames) of the
+    change, where it does not take the whole clip; x, y and side are then those at the event's middle."""
 
     shape: str
     rgb: tuple[int, int, int]
@@ -97,31 +78,40 @@ class Body:
     dx: float = 0.0
     dy: float = 0.0
     log_growth: float = 0.0
+    texture: str = added("plain")
+    second_rgb: tuple[int, int, int] | None = added(None)
+    event: tuple[int, int] | None = added(None)
 
 
 @dataclass(frozen=True)
 class ClipParameters:
     """Everything that is drawn: named objects (in front), distractors (behind them), the background and
-    the seed of its texture. caption_threshold in [0, 1) says from which dial on the caption has a verb."""
+    the seed of its texture. caption_threshold in [0, 1) says from which dial on the caption has a verb.
+    camera: how far the picture is moved in each frame, (right, down) in frame sides; empty where it rests.
+    num_frames: of the clip, where an event or the camera goes by frames; otherwise 0."""
 
     scene: Scene
     movers: tuple[Body, ...]
     distractors: tuple[Body, ...]
     texture_seed: int
     caption_threshold: float
+    camera: tuple[tuple[float, float], ...] = added(())
+    num_frames: int = added(0)
 
     def reversed(self) -> ClipParameters:
-        """The parameters of the same clip played backwards: all changes negated, verbs reversed."""
+        """The parameters of the same clip played backwards: all changes negated, events at the mirrored
+        moment, the camera's shifts last first, verbs reversed."""
         return replace(
             self,
             scene=self.scene.reversed(),
-            movers=tuple(map(_backwards, self.movers)),
-            distractors=tuple(map(_backwards, self.distractors)),
+            movers=tuple(_backwards(body, self.num_frames) for body in self.movers),
+            distractors=tuple(_backwards(body, self.num_frames) for body in self.distractors),
+            camera=self.camera[::-1],
         )
 
     def digest(self) -> str:
         """SHA-256 of all parameters: equal only for clips that are drawn alike."""
-        return hashlib.sha256(repr(asdict(self)).encode()).hexdigest()
+        return hashlib.sha256(repr(_plain(self)).encode()).hexdigest()
 
 
 def clip_parameters(spec: WorldSpec, split: str, index: int) -> ClipParameters:
@@ -131,27 +121,67 @@ def clip_parameters(spec: WorldSpec, split: str, index: int) -> ClipParameters:
     """
     require(split in SPLITS, "split", split, ", ".join(SPLITS))
     require(index >= 0, "index", index, "integers from 0")
-    sequence = np.random.SeedSequence(spec.seed, spawn_key=(SPLITS.index(split), index))
-    rng = np.random.default_rng(sequence)
+    rng = _stream(spec, split, index)
     scene = _draw_scene(spec, rng, held=split == "heldout")
-    movers = tuple(
-        _draw_body(rng, m.shape, COLOURS[m.colour], spec.object_size, _DIRECTION[m.verb])
-        for m in scene.movers
-    )
+    movers = tuple(_draw_mover(spec, rng, mover) for mover in scene.movers)
     distractors = tuple(_draw_distractor(spec, rng) for _ in range(spec.clutter))
-    return ClipParameters(scene, movers, distractors, int(rng.integers(2**32)), float(rng.random()))
+    drawn = ClipParameters(scene, movers, distractors, int(rng.integers(2**32)), float(rng.random()))
+    if spec.event_frames is not None:
+        events = _stream(spec, split, index, _EVENTS)
+        movers, distractors = (
+            tuple(replace(body, event=_draw_event(spec, events)) for body in bodies)
+            for bodies in (movers, distractors)
+        )
+        drawn = replace(drawn, movers=movers, distractors=distractors, num_frames=spec.num_frames)
+    if spec.camera_jitter > 0:
+        shifts = (
+            _stream(spec, split, index, _CAMERA).uniform(-1, 1, (spec.num_frames, 2)) * spec.camera_jitter
+        )
+        camera = tuple((float(right), float(down)) for right, down in shifts)
+        drawn = replace(drawn, camera=camera, num_frames=spec.num_frames)
+    return drawn
+
+
+def _stream(spec: WorldSpec, split: str, index: int, *dial: int) -> np.random.Generator:
+    """The random numbers of a clip, or those of one of its dials."""
+    key = (SPLITS.index(split), index, *dial)
+    return np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=key))
 
 
 def _draw_scene(spec: WorldSpec, rng: np.random.Generator, held: bool) -> Scene:
-    allowed = combinations(held)
-    colour, shape, background = allowed[rng.integers(len(allowed))]
-    movers = [Mover(colour, shape, VERBS[rng.integers(len(VERBS))])]
+    allowed = all_combinations(spec.names, held)
+    colour, shape, background, *looks = allowed[rng.integers(len(allowed))]
+    movers = [Mover(colour, shape, VERBS[rng.integers(len(VERBS))], *looks)]
     while len(movers) < spec.num_movers:
         used = {m.colour for m in movers}
-        rest = [(c, s) for c, s, b in allowed if b == background and c not in used]
-        colour, shape = rest[rng.integers(len(rest))]
-        movers.append(Mover(colour, shape, VERBS[rng.integers(len(VERBS))]))
+        rest = [each for each in allowed if each[2] == background and each[0] not in used]
+        colour, shape, _, *looks = rest[rng.integers(len(rest))]
+        movers.append(Mover(colour, shape, VERBS[rng.integers(len(VERBS))], *looks))
     return Scene(tuple(movers), background)
+
+
+def _draw_event(spec: WorldSpec, rng: np.random.Generator) -> tuple[int, int]:
+    """First frame and length; the moment is as likely as its mirror image."""
+    assert spec.event_frames is not None
+    length = log_uniform(*spec.event_frames, rng)
+    return int(rng.integers(spec.num_frames - length + 1)), length
+
+
+def log_uniform(low: int, high: int, rng: np.random.Generator) -> int:
+    """A whole number from ``low`` to ``high``: log-uniform over [low, high + 1), rounded down; 2 to 3 is as
+    likely as 4 to 7. Errors: ConfigError for an empty range."""
+    require(1 <= low <= high, "low", low, f"1 to {high}")
+    drawn = math.exp(rng.uniform(math.log(low), math.log(high + 1)))
+    return min(high, max(low, int(drawn)))
+
+
+def _draw_mover(spec: WorldSpec, rng: np.random.Generator, mover: Mover) -> Body:
+    rgb = ALL_COLOURS[mover.colour]
+    side = spec.object_size * SIZES[mover.size]
+    body = _draw_body(rng, mover.shape, rgb, side, _DIRECTION[mover.verb], spec.camera_jitter)
+    if mover.texture == "plain":
+        return body
+    return replace(body, texture=mover.texture, second_rgb=second_colour(rgb))
 
 
 def _draw_distractor(spec: WorldSpec, rng: np.random.Generator) -> Body:
@@ -159,7 +189,12 @@ def _draw_distractor(spec: WorldSpec, rng: np.random.Generator) -> Body:
     shape = SHAPES[rng.integers(len(SHAPES))]
     verb = VERBS[rng.integers(4)]  # one of the four directions
     direction = _DIRECTION[verb] if rng.random() < _DISTRACTOR_MOVES else (0, 0, 0)
-    return _draw_body(rng, shape, (grey,) * 3, spec.object_size * _DISTRACTOR_SCALE, direction)
+    side, contrast = spec.object_size * _DISTRACTOR_SCALE, spec.distractor_contrast
+    body = _draw_body(rng, shape, (grey,) * 3, side, direction, spec.camera_jitter)
+    if contrast == 0:
+        return body
+    light, dark = round(grey + contrast * (255 - grey)), round(grey * (1 - contrast))
+    return replace(body, rgb=(light,) * 3, texture="checked", second_rgb=(dark,) * 3)
 
 
 def _draw_body(
@@ -168,21 +203,33 @@ def _draw_body(
     rgb: tuple[int, ...],
     mean_side: float,
     direction: tuple[int, int, int],
+    margin: float,
 ) -> Body:
-    """Draws size, change and place. The ranges depend on the axis of the change, never on its sign."""
-    side = mean_side * rng.uniform(1 - _SIDE_JITTER, 1 + _SIDE_JITTER)
-    travel, growth = rng.uniform(*_TRAVEL), rng.uniform(*_LOG_GROWTH)
+    """Draws size, change and place. The ranges depend on the axis of the change, never on its sign.
+    margin: of the frame, which the camera may cut off."""
+    side = mean_side * rng.uniform(1 - SIDE_JITTER, 1 + SIDE_JITTER)
+    travel, growth = rng.uniform(*TRAVEL), rng.uniform(*_LOG_GROWTH)
     dx, dy, log_growth = direction[0] * travel, direction[1] * travel, direction[2] * growth
     largest = side * math.exp(abs(log_growth) / 2)
     # The object stays inside the frame from the first frame to the last.
-    reach_x = (largest * EXTENT[shape][0] + abs(dx)) / 2
-    reach_y = (largest * EXTENT[shape][1] + abs(dy)) / 2
+    reach_x = (largest * EXTENT[shape][0] + abs(dx)) / 2 + margin
+    reach_y = (largest * EXTENT[shape][1] + abs(dy)) / 2 + margin
     x, y = rng.uniform(reach_x, 1 - reach_x), rng.uniform(reach_y, 1 - reach_y)
     return Body(shape, (rgb[0], rgb[1], rgb[2]), x, y, side, dx, dy, log_growth)
 
 
-def _backwards(body: Body) -> Body:
-    return replace(body, dx=-body.dx, dy=-body.dy, log_growth=-body.log_growth)
+def _backwards(body: Body, num_frames: int) -> Body:
+    event = None if body.event is None else (num_frames - sum(body.event), body.event[1])
+    return replace(body, dx=-body.dx, dy=-body.dy, log_growth=-body.log_growth, event=event)
+
+
+def _plain(value: Any) -> Any:
+    """As ``dataclasses.asdict``, without what a dial that is off would add."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    if not is_dataclass(value):
+        return value
+    return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if not unused(f, value)}
 
 
 assert set(_DIRECTION) == set(REVERSED_VERB)

@@ -2,8 +2,9 @@
 ground truth of what is where.
 
 One named object (or several) of 6 colours and 4 shapes on one of 4 textured backgrounds does one of six
-things; neutral distractors may move too. Every clip is a pure function of (seed, split, index): making
-10 clips or 10,000 gives the same files for the same numbers.
+things; neutral distractors may move too. Dials of ``WorldSpec`` make it harder: names with texture and size,
+up to 1,152 of them, brief events, distractors that stand out, a camera that shakes. Every clip is a pure
+function of (seed, split, index): making 10 clips or 10,000 gives the same files for the same numbers.
 
 A world's folder holds ``manifest.json`` and, for every clip, ``<split>/<index>.mp4`` and ``.npz``.
 """
@@ -116,8 +117,8 @@ def _records(spec: WorldSpec, place: base.Place, facts: Mapping[str, Any]) -> li
 
 
 def assert_disjoint(world: World) -> None:
-    """That no two clips are drawn alike, within a split or across splits, and that no combination of
-    colour, shape and background of the held-out split occurs in another. Errors: AnnotationError."""
+    """That no two clips are drawn alike, within a split or across splits, and that no combination of looks
+    and background of the held-out split occurs in another. Errors: AnnotationError."""
     seen: dict[str, ClipRecord] = {}
     for record in world:
         if record.parameters in seen:
@@ -125,7 +126,7 @@ def assert_disjoint(world: World) -> None:
             raise AnnotationError(f"{record.path} and {twin.path} are the same clip; make the world anew")
         seen[record.parameters] = record
     combinations = {
-        name: {(m.colour, m.shape, r.scene.background) for r in split for m in r.scene.movers}
+        name: {(*m.looks, r.scene.background) for r in split for m in r.scene.movers}
         for name, split in world.splits.items()
     }
     for name in SPLITS[:-1]:
@@ -158,5 +159,11 @@ SHAPES = base.WorldKind(
         base.Option("movers", "num_movers", "named objects a clip"),
         base.Option("clutter", "clutter", "distractors a clip"),
         base.Option("object-size", "object_size", "side, as a share of the frame's"),
+        base.Option("colours", "num_colours", "of names, up to 12"),
+        base.Option("shapes", "num_shapes", "of names, up to 8"),
+        base.Option("textures", "num_textures", "of names, up to 6"),
+        base.Option("sizes", "num_sizes", "of names, up to 2"),
+        base.Option("distractor-contrast", "distractor_contrast", "0 (grey) to 1 (black and white)"),
+        base.Option("camera-jitter", "camera_jitter", "of every frame, in frame sides"),
     ),
 )

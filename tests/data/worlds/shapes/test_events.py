@@ -79,3 +79,15 @@ def test_clips_are_shown_as_their_events() -> None:
     assert (found[1, [0, 1, 3, 4, 5, 6, 7]] == clips[1, 3]).all()
     with pytest.raises(ConfigError, match="events"):
         we.shown(clips, events[:1])
+
+
+def test_brief_lengths_are_odd_and_log_uniform() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [we.brief_length(1, 13, rng) for _ in range(3000)]
+    assert set(drawn) == {1, 3, 5, 7, 9, 11, 13}
+    shares = [np.mean([low <= (n + 1) // 2 < 2 * low for n in drawn]) for low in (1, 2, 4)]
+    assert np.abs(np.array(shares) - 1 / 3).max() < 0.03  # 1; 3 and 5; 7 to 13
+    assert we.brief_frames(16, we.brief_length(5, 5, rng), rng).shape == (16,)
+    for wrong in ((2, 5), (5, 6), (7, 5)):
+        with pytest.raises(ConfigError):
+            we.brief_length(*wrong, rng)

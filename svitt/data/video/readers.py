@@ -1,11 +1,11 @@
-"""decord and PyAV behind one small interface: num_frames, read(ascending indices)."""
+"""decord and PyAV behind one small interface: num_frames, read(ascending numbers)."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import importlib.util
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -13,8 +13,8 @@ import av
 import av.error
 import numpy as np
 import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
 
-from svitt.data.video.sampling import Indices
 from svitt.data.video.timeline import Timeline
 from svitt.errors import VideoDecodeError
 
@@ -30,6 +30,7 @@ class DecordError(Exception):
     """decord cannot give the true frames of a file; PyAV may."""
 
 
+@functools.cache
 def decord_available() -> bool:
     """Whether decord is installed (it has no wheels for macOS arm64 and Linux aarch64)."""
     return importlib.util.find_spec("decord") is not None
@@ -68,11 +69,11 @@ class DecordReader:
         if packets != self.num_frames or keys != timeline.keys:
             raise DecordError(f"finds {packets} frames, {len(keys)} of them key frames, unlike PyAV")
 
-    def read(self, indices: Indices) -> Frames:
-        """(T,) ascending -> uint8 (T, H, W, 3)."""
+    def read(self, numbers: Sequence[int]) -> Frames:
+        """T numbers, ascending -> uint8 (T, H, W, 3)."""
         try:
             # Not set_bridge, which is thread-local state.
-            frames: Frames = self._reader.get_batch(indices.tolist()).asnumpy()
+            frames: Frames = self._reader.get_batch(numbers).asnumpy()
         except self._errors as error:
             raise DecordError(_first_line(error)) from error
         if frames.shape[1] % 2 or frames.shape[2] % 2:
@@ -90,29 +91,33 @@ class PyAVReader:
     def __init__(self, path: Path, timeline: Timeline) -> None:
         self._path = path
         self._kept: list[av.VideoFrame] = []
+        self._colours = VideoReformatter()  # one for all: ``frame.to_ndarray`` makes one a frame
         self.num_frames = self._count() if timeline.num_frames is None else timeline.num_frames
         if self.num_frames == 0:
             raise VideoDecodeError(f"{path}: the video stream holds no frame")
 
-    def read(self, indices: Indices) -> Frames:
-        """(T,) ascending -> uint8 (T, H, W, 3), turned as the rotation metadata says."""
-        pictures: list[Frames] = []
-        wanted = iter(indices.tolist())
-        index = next(wanted)
-        decoded = 0
+    def read(self, numbers: Sequence[int]) -> Frames:
+        """T numbers, ascending -> uint8 (T, H, W, 3), turned as the rotation metadata says."""
+        pictures: Frames | None = None
+        done = decoded = 0
         with contextlib.closing(self._decode()) as frames:
             for decoded, frame in enumerate(self._kept or frames, start=1):
-                if decoded - 1 != index:
+                if decoded - 1 != numbers[done]:
                     continue
-                pictures.append(self._pixels(frame))
-                if pictures[-1].shape != pictures[0].shape:
-                    raise VideoDecodeError(f"{self._path}: the size changes by frame {index}; cut it there")
-                index = next(wanted, -1)
-                if index < 0:
-                    return np.stack(pictures)
+                picture = self._pixels(frame)
+                if pictures is None:
+                    pictures = np.empty((len(numbers), *picture.shape), np.uint8)
+                if picture.shape != pictures.shape[1:]:
+                    raise VideoDecodeError(
+                        f"{self._path}: the size changes by frame {numbers[done]}; cut it there"
+                    )
+                pictures[done] = picture
+                done += 1
+                if done == len(numbers):
+                    return pictures
         raise VideoDecodeError(
-            f"{self._path}: frame {index} cannot be decoded: {decoded} of {self.num_frames} frames came out; "
-            "the file is damaged"
+            f"{self._path}: frame {numbers[done]} cannot be decoded: {decoded} of {self.num_frames} frames "
+            "came out; the file is damaged"
         )
 
     def _count(self) -> int:
@@ -129,7 +134,7 @@ class PyAVReader:
 
     def _decode(self) -> Generator[av.VideoFrame]:
         try:
-            with av.open(str(self._path)) as container:
+            with av.open(str(self._path), metadata_errors="replace") as container:
                 stream = container.streams.best("video")
                 stream.codec_context.thread_count = 1
                 yield from container.decode(stream)
@@ -138,7 +143,8 @@ class PyAVReader:
 
     def _pixels(self, frame: av.VideoFrame) -> Frames:
         try:
-            return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+            picture = self._colours.reformat(frame, format="rgb24").to_ndarray()
+            return np.rot90(picture, round(frame.rotation / 90))
         except av.error.FFmpegError as error:
             raise self._error(error) from error
 

@@ -30,12 +30,13 @@ _MOST_KEYS = 30_000
 @dataclass(frozen=True)
 class Timeline:
     """num_frames: frames shown; None where only decoding tells. fps: mean rate per second, 0 if unknown.
-    keys: the packets that hold key frames. doubt: why decord is not proven to give the true frames; None
-    where it is."""
+    keys: the packets that hold key frames. pixels: of a frame. doubt: why decord is not proven to give the
+    true frames; None where it is."""
 
     num_frames: int | None
     fps: float
     keys: tuple[int, ...]
+    pixels: int
     doubt: str | None
 
 
@@ -55,11 +56,16 @@ class _Packets:
     damaged: bool
 
 
+def shares_pixels(pixels: str | None, matrix: int) -> bool:
+    """Whether decord and PyAV make the same colours of pictures of this format, at even sizes."""
+    return pixels in _SHARED_FORMATS and matrix in _SHARED_MATRICES
+
+
 def find_timeline(path: Path) -> Timeline | None:
     """The timeline of a file's best video stream; None without one. Errors: av.error.FFmpegError;
     VideoDecodeError for pictures that no decoder here can read."""
     # No codec may be opened: libavformat would decode a frame, which takes longer than all that is done here.
-    with av.open(str(path), options={"codec_whitelist": "none"}) as container:
+    with av.open(str(path), options={"codec_whitelist": "none"}, metadata_errors="replace") as container:
         stream = container.streams.best("video")
         if stream is None:
             return None
@@ -77,7 +83,8 @@ def find_timeline(path: Path) -> Timeline | None:
         fps = float(stream.average_rate or stream.guessed_rate or 0)
         # Fields may come in packets of their own, and of several streams the decoder may take another.
         counted = facts.progressive and len(container.streams.video) == 1
-        return Timeline(_count(packets) if counted else None, fps, tuple(packets.keys), doubt)
+        pixels = stream.codec_context.width * stream.codec_context.height
+        return Timeline(_count(packets) if counted else None, fps, tuple(packets.keys), pixels, doubt)
 
 
 def _read(container: Any, stream: Any, codec: str, header: bytes) -> _Packets:
@@ -154,9 +161,9 @@ def _doubt_of_pixels(path: Path, stream: Any, facts: Facts) -> str | None:
     if context.width % 2 or context.height % 2:
         return f"odd size, {context.width} x {context.height}"
     if pixels is None:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             context = container.streams.best("video").codec_context
             pixels, matrix = context.pix_fmt, context.colorspace
-    if pixels not in _SHARED_FORMATS or matrix not in _SHARED_MATRICES:
+    if not shares_pixels(pixels, matrix):
         return f"pixel format {pixels}, colour matrix {matrix}"
     return None

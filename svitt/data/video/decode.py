@@ -1,9 +1,9 @@
 """The one place that decodes video files.
 
-The truth is a sequential decode: the frames in the order in which they are shown, first to last. PyAV makes
-it. decord goes straight to a key frame, and reads what lies far from the start of a long file with less work:
-it is used for that, where the timeline proves that it gives the same frames and where it has a wheel. A clip
-does not depend on the machine.
+The truth is a sequential decode: the frames in the order in which they are shown, first to last. Where the
+timeline proves that a key frame cuts the stream in two, PyAV goes straight to the key frames instead and finds
+each frame by its time. decord does so too where it has a wheel, in 1.1 to 6 times as much time; it is there for
+those who want to compare (``python -m svitt.commands.bench_decode``).
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ import numpy as np
 
 from svitt.config import require
 from svitt.data.video.container import missing_bytes
-from svitt.data.video.cost import random_access_pays
-from svitt.data.video.mp4 import plain_timeline
 from svitt.data.video.readers import DecordError, DecordReader, Frames, PyAVReader, decord_available
 from svitt.data.video.sampling import Indices, Sampling
 from svitt.data.video.timeline import Timeline, find_timeline
@@ -65,7 +63,8 @@ def read_clip(
     """The frames ``indices`` of a video, in the order given (repeats allowed).
 
     indices: frame numbers from 0, or a Sampling, which is applied to the video's true length.
-    backend: "auto", or "decord" or "pyav" alone; decord refuses files whose true frames it may miss.
+    backend: "auto", which is "pyav", or "decord", which refuses files whose true frames it may miss. They
+        give the same frames.
     generator: for a Sampling of mode "random".
 
     Returns uint8 (T, H, W, C), C = RGB. Errors: VideoDecodeError naming the file and the reason (missing,
@@ -107,20 +106,13 @@ def _read(
     timeline, reader = _open(path, backend)
     wanted = _choose(path, indices, reader.num_frames, timeline.fps, generator)
     numbers = wanted.tolist()
-    unique = sorted(set(numbers))  # each frame once: decord goes back to a key frame for every step backwards
+    unique = sorted(set(numbers))  # each frame once, first to last: no reader goes backwards
     if unique[0] < 0 or unique[-1] >= reader.num_frames:
         bad = [i for i in unique if not 0 <= i < reader.num_frames]
         raise FrameIndexError(
             f"{path}: no frame {', '.join(map(str, bad))}; it has frames 0 to {reader.num_frames - 1}"
         )
-    proven = timeline.doubt is None and timeline.num_frames is not None
-    if backend == "auto" and proven and random_access_pays(timeline, unique) and decord_available():
-        try:
-            frames = DecordReader(path, timeline).read(unique)
-        except DecordError:
-            frames = reader.read(unique)
-    else:
-        frames = _frames(path, reader, unique)
+    frames = _frames(path, reader, unique)
     return Clip(frames if unique == numbers else frames[np.searchsorted(unique, numbers)], wanted)
 
 
@@ -167,12 +159,8 @@ def _choose(
 def _check(path: Path) -> Timeline:
     """The timeline of a file; raises for what no backend should read.
 
-    Done once, by PyAV, so that the errors are the same for every backend; a plain file that needs no PyAV
-    to be proven whole has none.
+    Done once, by PyAV, so that the errors are the same for every backend.
     """
-    plain = plain_timeline(path)
-    if plain is not None:
-        return plain
     if not path.exists():
         raise VideoDecodeError(f"{path}: no such file")
     if not path.is_file():

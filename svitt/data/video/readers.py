@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import functools
 import importlib.util
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -82,7 +83,8 @@ class DecordReader:
 
 
 class PyAVReader:
-    """A video read by PyAV, always decoded from its start: the frames of a sequential decode are the truth.
+    """A video read by PyAV: from its start, or from key frame to key frame where ``timeline`` proves that this
+    gives the same frames.
 
     Where only decoding tells how many frames there are, they are decoded at once and kept for ``read``, up to
     _KEPT_BYTES; a longer video is decoded a second time. Errors: VideoDecodeError.
@@ -90,6 +92,7 @@ class PyAVReader:
 
     def __init__(self, path: Path, timeline: Timeline) -> None:
         self._path = path
+        self._timeline = timeline
         self._kept: list[av.VideoFrame] = []
         self._colours = VideoReformatter()  # one for all: ``frame.to_ndarray`` makes one a frame
         self.num_frames = self._count() if timeline.num_frames is None else timeline.num_frames
@@ -98,26 +101,50 @@ class PyAVReader:
 
     def read(self, numbers: Sequence[int]) -> Frames:
         """T numbers, ascending -> uint8 (T, H, W, 3), turned as the rotation metadata says."""
-        pictures: Frames | None = None
-        done = decoded = 0
+        if self._timeline.doubt is None and self._timeline.num_frames is not None:
+            found = self._read_from_keys(numbers)
+            if found is not None:
+                return found
+        return self._read_from_start(numbers)
+
+    def _read_from_keys(self, numbers: Sequence[int]) -> Frames | None:
+        """None where a frame does not come at its time: the file is damaged, or libavformat went astray."""
+        times, keys = self._timeline.times, self._timeline.keys
+        batch = _Batch(self._path, numbers)
+        try:
+            with _opened(self._path) as (container, stream):
+                frames, coming = container.decode(stream), 0
+                for number in numbers:
+                    key = keys[bisect.bisect(keys, number) - 1]
+                    if key > coming:
+                        container.seek(times[key], stream=stream)
+                        frames = container.decode(stream)
+                    frame = next((f for f in frames if f.pts is None or f.pts >= times[number]), None)
+                    if frame is None or frame.pts != times[number]:
+                        return None
+                    batch.add(self._picture(frame))
+                    coming = number + 1
+        except av.error.FFmpegError:
+            return None
+        return batch.pictures
+
+    def _read_from_start(self, numbers: Sequence[int]) -> Frames:
+        batch = _Batch(self._path, numbers)
+        decoded = 0
         with contextlib.closing(self._decode()) as frames:
             for decoded, frame in enumerate(self._kept or frames, start=1):
-                if decoded - 1 != numbers[done]:
+                if decoded - 1 != batch.wanted:
                     continue
-                picture = self._pixels(frame)
-                if pictures is None:
-                    pictures = np.empty((len(numbers), *picture.shape), np.uint8)
-                if picture.shape != pictures.shape[1:]:
-                    raise VideoDecodeError(
-                        f"{self._path}: the size changes by frame {numbers[done]}; cut it there"
-                    )
-                pictures[done] = picture
-                done += 1
-                if done == len(numbers):
-                    return pictures
+                try:
+                    picture = self._picture(frame)
+                except av.error.FFmpegError as error:
+                    raise self._error(error) from error
+                if batch.add(picture):
+                    assert batch.pictures is not None
+                    return batch.pictures
         raise VideoDecodeError(
-            f"{self._path}: frame {numbers[done]} cannot be decoded: {decoded} of {self.num_frames} frames "
-            "came out; the file is damaged"
+            f"{self._path}: frame {batch.wanted} cannot be decoded: {decoded} of {self.num_frames} frames came "
+            "out; the file is damaged"
         )
 
     def _count(self) -> int:
@@ -134,22 +161,49 @@ class PyAVReader:
 
     def _decode(self) -> Generator[av.VideoFrame]:
         try:
-            with av.open(str(self._path), metadata_errors="replace") as container:
-                stream = container.streams.best("video")
-                stream.codec_context.thread_count = 1
+            with _opened(self._path) as (container, stream):
                 yield from container.decode(stream)
         except av.error.FFmpegError as error:
             raise self._error(error) from error
 
-    def _pixels(self, frame: av.VideoFrame) -> Frames:
-        try:
-            picture = self._colours.reformat(frame, format="rgb24").to_ndarray()
-            return np.rot90(picture, round(frame.rotation / 90))
-        except av.error.FFmpegError as error:
-            raise self._error(error) from error
+    def _picture(self, frame: av.VideoFrame) -> Frames:
+        picture: Frames = self._colours.reformat(frame, format="rgb24").to_ndarray()
+        return np.rot90(picture, round(frame.rotation / 90))
 
     def _error(self, error: av.error.FFmpegError) -> VideoDecodeError:
         return VideoDecodeError(f"{self._path}: PyAV cannot decode it: {error.strerror}")
+
+
+class _Batch:
+    """The pictures of some frames, one after the other in one array."""
+
+    def __init__(self, path: Path, numbers: Sequence[int]) -> None:
+        self.pictures: Frames | None = None
+        self._path, self._numbers, self._done = path, numbers, 0
+
+    @property
+    def wanted(self) -> int:
+        """The frame that comes next."""
+        return self._numbers[self._done]
+
+    def add(self, picture: Frames) -> bool:
+        """Whether this was the last one. Errors: VideoDecodeError for a picture of another size."""
+        if self.pictures is None:
+            self.pictures = np.empty((len(self._numbers), *picture.shape), np.uint8)
+        if picture.shape != self.pictures.shape[1:]:
+            raise VideoDecodeError(f"{self._path}: the size changes by frame {self.wanted}; cut it there")
+        self.pictures[self._done] = picture
+        self._done += 1
+        return self._done == len(self._numbers)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """A file and its best video stream, decoded on one thread."""
+    with av.open(str(path), metadata_errors="replace") as container:
+        stream = container.streams.best("video")
+        stream.codec_context.thread_count = 1
+        yield container, stream
 
 
 def _first_line(error: Exception) -> str:

@@ -1,8 +1,10 @@
-"""How many frames a video shows, and whether decord's random access can be relied on for it.
+"""How many frames a video shows and when, and whether random access can be relied on for it.
 
-Found without decoding, from the packets' times and the bytes of the key frames. decord takes the n-th packet
+Found without decoding, from the packets' times and the bytes of the key frames. Random access takes the n-th
+time for that of the n-th frame shown, and decodes from the key frame before it. decord takes the n-th packet
 for the n-th frame shown, seeks to a key frame by its time and counts frames on from there; where one of these
-steps fails it returns other frames without a word. What is not proven here is decoded from its start instead.
+steps fails it returns other frames without a word. The proof is the one that decord needs, which PyAV, who
+finds frames by their times, shares. What is not proven here is decoded from its start instead.
 """
 
 from __future__ import annotations
@@ -30,14 +32,15 @@ _MOST_KEYS = 30_000
 @dataclass(frozen=True)
 class Timeline:
     """num_frames: frames shown; None where only decoding tells. fps: mean rate per second, 0 if unknown.
-    keys: the packets that hold key frames. pixels: of a frame. doubt: why decord is not proven to give the
-    true frames; None where it is."""
+    keys: the packets that hold key frames. doubt: why random access is not proven to give the true frames;
+    None where it is. times: of the frames shown, ascending, in units of the stream; () where there is a doubt.
+    """
 
     num_frames: int | None
     fps: float
     keys: tuple[int, ...]
-    pixels: int
     doubt: str | None
+    times: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,6 @@ class _Packets:
     starts: bool
     restart: bool
     damaged: bool
-
-
-def shares_pixels(pixels: str | None, matrix: int) -> bool:
-    """Whether decord and PyAV make the same colours of pictures of this format, at even sizes."""
-    return pixels in _SHARED_FORMATS and matrix in _SHARED_MATRICES
 
 
 def find_timeline(path: Path) -> Timeline | None:
@@ -83,8 +81,8 @@ def find_timeline(path: Path) -> Timeline | None:
         fps = float(stream.average_rate or stream.guessed_rate or 0)
         # Fields may come in packets of their own, and of several streams the decoder may take another.
         counted = facts.progressive and len(container.streams.video) == 1
-        pixels = stream.codec_context.width * stream.codec_context.height
-        return Timeline(_count(packets) if counted else None, fps, tuple(packets.keys), pixels, doubt)
+        times = () if doubt else tuple(sorted(packets.times))
+        return Timeline(_count(packets) if counted else None, fps, tuple(packets.keys), doubt, times)
 
 
 def _read(container: Any, stream: Any, codec: str, header: bytes) -> _Packets:
@@ -92,6 +90,7 @@ def _read(container: Any, stream: Any, codec: str, header: bytes) -> _Packets:
     keys: list[int] = []
     starts, restart, damaged = False, True, False
     look_inside = codec in ("vp8", "vp9")
+    shown = frames_shown(codec, b"") if not look_inside else None
     for packet in container.demux(stream):
         if packet.size == 0:
             continue
@@ -99,7 +98,8 @@ def _read(container: Any, stream: Any, codec: str, header: bytes) -> _Packets:
             keys.append(len(packets))
             restart = restart and restarts(codec, bytes(packet), header)
             starts = starts or (len(packets) == 0 and restart)
-        shown = frames_shown(codec, bytes(packet) if look_inside else b"")
+        if look_inside:
+            shown = frames_shown(codec, bytes(packet))
         packets.append((packet.pts, packet.dts, 0 if packet.is_discard else shown))
         damaged = damaged or packet.is_corrupt
     times, decoded_at, shows = map(list, zip(*packets, strict=True)) if packets else ([], [], [])
@@ -164,6 +164,6 @@ def _doubt_of_pixels(path: Path, stream: Any, facts: Facts) -> str | None:
         with av.open(str(path), metadata_errors="replace") as container:
             context = container.streams.best("video").codec_context
             pixels, matrix = context.pix_fmt, context.colorspace
-    if not shares_pixels(pixels, matrix):
+    if pixels not in _SHARED_FORMATS or matrix not in _SHARED_MATRICES:
         return f"pixel format {pixels}, colour matrix {matrix}"
     return None

@@ -19,7 +19,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from svitt.data.video.decode import Frames, decord_available, probe, read_clip
+from svitt.data.video.decode import decord_available, probe, read_clip
+from svitt.data.video.readers import Frames
 from svitt.data.video.sampling import sample_indices
 from svitt.data.worlds.shapes.files import encode_mp4
 from svitt.data.worlds.shapes.world import WorldSpec, render_clip
@@ -97,16 +98,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("files", nargs="*", type=Path, help="videos (default: small ones, made for it)")
     parser.add_argument("--repeats", type=int, default=21, help="readings each way (21)")
-    parser.add_argument(
-        "--clock", choices=("cpu", "wall"), default="cpu", help="time of the process, or wall"
-    )
+    parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="CPU time or wall")
     options = parser.parse_args(arguments)
     if not decord_available():
         raise ConfigError("decord is not installed: there is nothing to compare with")
     failed = False
-    print(
-        "| clip | frames read | decord, ms | read_clip, ms | throughput |\n|---|---|---|---|---|", flush=True
-    )
+    print("| clip | frames read | decord | read_clip | throughput |\n|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         paths = options.files or [world_clip(folder), *(moving_clip(folder, *clip) for clip in CLIPS)]

@@ -1,9 +1,9 @@
 """The one place that decodes video files.
 
 The truth is a sequential decode: the frames in the order in which they are shown, first to last. Where the
-timeline proves that a key frame cuts the stream in two, PyAV goes straight to the key frames instead and finds
-each frame by its time. decord does so too where it has a wheel, in 1.1 to 6 times as much time; it is there for
-those who want to compare (``python -m svitt.commands.bench_decode``).
+timeline proves that key frames cut the stream in two, PyAV goes straight to them and finds each frame by its
+time. decord does so too where it has a wheel, and takes longer (``python -m svitt.commands.bench_decode``);
+it is there for those who want it.
 """
 
 from __future__ import annotations

@@ -83,8 +83,8 @@ class DecordReader:
 
 
 class PyAVReader:
-    """A video read by PyAV: from its start, or from key frame to key frame where ``timeline`` proves that this
-    gives the same frames.
+    """A video read by PyAV: from its start, or from its key frames where ``timeline`` proves that this gives
+    the same frames.
 
     Where only decoding tells how many frames there are, they are decoded at once and kept for ``read``, up to
     _KEPT_BYTES; a longer video is decoded a second time. Errors: VideoDecodeError.
@@ -143,8 +143,8 @@ class PyAVReader:
                     assert batch.pictures is not None
                     return batch.pictures
         raise VideoDecodeError(
-            f"{self._path}: frame {batch.wanted} cannot be decoded: {decoded} of {self.num_frames} frames came "
-            "out; the file is damaged"
+            f"{self._path}: frame {batch.wanted} cannot be decoded: {decoded} of {self.num_frames} frames "
+            "came out; the file is damaged"
         )
 
     def _count(self) -> int:
@@ -167,7 +167,7 @@ class PyAVReader:
             raise self._error(error) from error
 
     def _picture(self, frame: av.VideoFrame) -> Frames:
-        picture: Frames = self._colours.reformat(frame, format="rgb24").to_ndarray()
+        picture = self._colours.reformat(frame, format="rgb24").to_ndarray().astype(np.uint8, copy=False)
         return np.rot90(picture, round(frame.rotation / 90))
 
     def _error(self, error: av.error.FFmpegError) -> VideoDecodeError:

@@ -33,7 +33,7 @@ _MOST_KEYS = 30_000
 class Timeline:
     """num_frames: frames shown; None where only decoding tells. fps: mean rate per second, 0 if unknown.
     keys: the packets that hold key frames. doubt: why random access is not proven to give the true frames;
-    None where it is. times: of the frames shown, ascending, in units of the stream; () where there is a doubt.
+    None where it is. times: of the frames shown, ascending, in units of the stream; () where there is doubt.
     """
 
     num_frames: int | None

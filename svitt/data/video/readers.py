@@ -130,16 +130,27 @@ class PyAVReader:
 
     def _read_from_start(self, numbers: Sequence[int]) -> Frames:
         batch = _Batch(self._path, numbers)
+        times = self._timeline.times
+        lost: int | None = None
         decoded = 0
         with contextlib.closing(self._decode()) as frames:
             for decoded, frame in enumerate(self._kept or frames, start=1):
+                if decoded == 1:
+                    start = frame.pts
                 if decoded - 1 != batch.wanted:
                     continue
+                if times and lost is None and frame.pts - start != times[batch.wanted] - times[0]:
+                    lost = batch.wanted
                 try:
                     picture = self._picture(frame)
                 except av.error.FFmpegError as error:
                     raise self._error(error) from error
                 if batch.add(picture):
+                    if lost is not None:
+                        raise VideoDecodeError(
+                            f"{self._path}: frame {lost} cannot be decoded: one of another time comes in its "
+                            "place; the file is damaged"
+                        )
                     assert batch.pictures is not None
                     return batch.pictures
         raise VideoDecodeError(

@@ -130,33 +130,39 @@ class PyAVReader:
 
     def _read_from_start(self, numbers: Sequence[int]) -> Frames:
         batch = _Batch(self._path, numbers)
-        times = self._timeline.times
-        lost: int | None = None
-        decoded = 0
+        strangers: list[int] = []
+        decoded, start = 0, None
         with contextlib.closing(self._decode()) as frames:
             for decoded, frame in enumerate(self._kept or frames, start=1):
-                if decoded == 1:
-                    start = frame.pts
+                start = frame.pts if decoded == 1 else start
                 if decoded - 1 != batch.wanted:
                     continue
-                if times and lost is None and frame.pts - start != times[batch.wanted] - times[0]:
-                    lost = batch.wanted
+                if self._is_stranger(frame, batch.wanted, start):
+                    strangers.append(batch.wanted)
                 try:
-                    picture = self._picture(frame)
+                    batch.add(self._picture(frame))
                 except av.error.FFmpegError as error:
                     raise self._error(error) from error
-                if batch.add(picture):
-                    if lost is not None:
-                        raise VideoDecodeError(
-                            f"{self._path}: frame {lost} cannot be decoded: one of another time comes in its "
-                            "place; the file is damaged"
-                        )
-                    assert batch.pictures is not None
-                    return batch.pictures
-        raise VideoDecodeError(
-            f"{self._path}: frame {batch.wanted} cannot be decoded: {decoded} of {self.num_frames} frames "
-            "came out; the file is damaged"
-        )
+                if batch.is_full:
+                    break
+        if batch.pictures is None or not batch.is_full:
+            raise VideoDecodeError(
+                f"{self._path}: frame {batch.wanted} cannot be decoded: {decoded} of {self.num_frames} frames "
+                "came out; the file is damaged"
+            )
+        if strangers:
+            raise VideoDecodeError(
+                f"{self._path}: frame {strangers[0]} cannot be decoded: one of another time comes in its place; "
+                "the file is damaged"
+            )
+        return batch.pictures
+
+    def _is_stranger(self, frame: av.VideoFrame, number: int, start: int | None) -> bool:
+        """Whether a frame has another time, counted from the first, than the timeline proves it to have."""
+        times = self._timeline.times
+        if not times:
+            return False
+        return frame.pts is None or start is None or frame.pts - start != times[number] - times[0]
 
     def _count(self) -> int:
         """Decodes all frames, and keeps them if they are few."""
@@ -179,7 +185,8 @@ class PyAVReader:
 
     def _picture(self, frame: av.VideoFrame) -> Frames:
         picture = self._colours.reformat(frame, format="rgb24").to_ndarray().astype(np.uint8, copy=False)
-        return np.rot90(picture, round(frame.rotation / 90))
+        turns = round(frame.rotation / 90)
+        return np.rot90(picture, turns) if turns else picture
 
     def _error(self, error: av.error.FFmpegError) -> VideoDecodeError:
         return VideoDecodeError(f"{self._path}: PyAV cannot decode it: {error.strerror}")
@@ -197,15 +204,19 @@ class _Batch:
         """The frame that comes next."""
         return self._numbers[self._done]
 
-    def add(self, picture: Frames) -> bool:
-        """Whether this was the last one. Errors: VideoDecodeError for a picture of another size."""
+    @property
+    def is_full(self) -> bool:
+        """Whether all are there."""
+        return self._done == len(self._numbers)
+
+    def add(self, picture: Frames) -> None:
+        """Errors: VideoDecodeError for a picture of another size."""
         if self.pictures is None:
             self.pictures = np.empty((len(self._numbers), *picture.shape), np.uint8)
         if picture.shape != self.pictures.shape[1:]:
             raise VideoDecodeError(f"{self._path}: the size changes by frame {self.wanted}; cut it there")
         self.pictures[self._done] = picture
         self._done += 1
-        return self._done == len(self._numbers)
 
 
 @contextlib.contextmanager

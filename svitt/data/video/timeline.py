@@ -9,6 +9,7 @@ finds frames by their times, shares. What is not proven here is decoded from its
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,8 @@ def _doubt_of_order(packets: _Packets) -> str | None:
         return "not every frame has a time of its own"
     if not (packets.starts and packets.restart):
         return "open groups of pictures: a key frame does not cut the stream in two"
+    if all(map(operator.lt, packets.times, packets.times[1:])):  # shown in the order of decoding
+        return None
     times = np.array(packets.times)
     latest, soonest = np.maximum.accumulate(times), np.minimum.accumulate(times[::-1])[::-1]
     keys = np.array(packets.keys)

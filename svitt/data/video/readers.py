@@ -147,13 +147,13 @@ class PyAVReader:
                     break
         if batch.pictures is None or not batch.is_full:
             raise VideoDecodeError(
-                f"{self._path}: frame {batch.wanted} cannot be decoded: {decoded} of {self.num_frames} frames "
-                "came out; the file is damaged"
+                f"{self._path}: frame {batch.wanted} cannot be decoded: {decoded} of {self.num_frames} "
+                "frames came out; the file is damaged"
             )
         if strangers:
             raise VideoDecodeError(
-                f"{self._path}: frame {strangers[0]} cannot be decoded: one of another time comes in its place; "
-                "the file is damaged"
+                f"{self._path}: frame {strangers[0]} cannot be decoded: one of another time comes in its "
+                "place; the file is damaged"
             )
         return batch.pictures
 

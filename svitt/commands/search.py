@@ -20,8 +20,8 @@ from tqdm import tqdm
 from svitt.config import require
 from svitt.data.text import clean_caption, encode
 from svitt.data.transforms import normalise
-from svitt.data.video.decode import probe, read_clip
-from svitt.data.video.sampling import sample_indices
+from svitt.data.video.decode import read_clip, sample_clip
+from svitt.data.video.sampling import Sampling
 from svitt.errors import CheckpointError, ConfigError, VideoDecodeError
 from svitt.evaluation.feature_cache import FeatureCache, digest
 from svitt.models.checkpoints.io import WEIGHTS, SavedModel, load_model
@@ -85,11 +85,6 @@ def find_videos(folder: Path) -> list[Path]:
     return found
 
 
-def shown_frames(path: Path, count: int) -> list[int]:
-    """The frames that the model sees: the middle of each of ``count`` equal intervals."""
-    return [int(i) for i in sample_indices(count, probe(path).num_frames)]
-
-
 def as_input(frames: Frames, size: int) -> torch.Tensor:
     """uint8 (T, H, W, 3) -> float (1, T, 3, size, size), by area, as the world's clips are shown."""
     clip = normalise(frames)
@@ -130,13 +125,13 @@ def embed_video(model: SavedModel, path: Path, device: str) -> dict[str, npt.NDA
     """``embedding`` (D,) and ``frames`` (T,) of one video. Errors: VideoDecodeError."""
     network = model.model
     video = network.config.video
-    numbers = shown_frames(path, video.num_frames)
-    clip = as_input(read_clip(path, numbers), video.image_size).to(device)
+    shown = sample_clip(path, Sampling(video.num_frames))  # the middle of each of equal intervals
+    clip = as_input(shown.frames, video.image_size).to(device)
     with torch.no_grad():
         embedding = (
             network.video_embedding(clip) if isinstance(network, SViTT) else network.encode_video(clip)
         )
-    return {"embedding": embedding[0].float().cpu().numpy(), "frames": np.array(numbers)}
+    return {"embedding": embedding[0].float().cpu().numpy(), "frames": shown.indices}
 
 
 def search(

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,9 @@ from svitt.commands import search as module
 from svitt.commands.search import as_input, default_checkpoint, find_videos
 from svitt.data.datasets import downscale
 from svitt.data.transforms import normalise
+from svitt.data.video import readers
+from svitt.data.video.decode import read_clip
+from svitt.data.video.timeline import find_timeline
 from svitt.data.worlds.shapes.files import encode_mp4
 from svitt.data.worlds.shapes.scene import clip_parameters
 from svitt.data.worlds.shapes.world import WorldSpec, render_clip
@@ -128,3 +132,34 @@ def test_words_and_folders_that_do_not_work(
     for folder in (tmp_path / "none", tmp_path / "missing"):
         with pytest.raises(ConfigError, match=r"no video|no such folder"):
             find_videos(folder)
+
+
+@pytest.mark.parametrize("name", ["clip.avi", "clip.mp4"])
+def test_a_video_is_decoded_once(
+    name: str, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = videos / "part0" / "00.mp4"
+    folder = tmp_path / "some"
+    folder.mkdir()
+    if name == "clip.avi":  # only decoding tells how many frames it has
+        with av.open(str(folder / name), "w") as container:
+            stream = container.add_stream("mpeg4", rate=8, options={"b": "2M"})
+            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+            for frame in read_clip(clip, range(16)):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode())
+        assert find_timeline(folder / name).num_frames is None  # type: ignore[union-attr]
+    else:
+        shutil.copy(clip, folder / name)
+    opened: list[Path] = []
+    real = readers._opened
+
+    def noted(path: Path):  # type: ignore[no-untyped-def]
+        opened.append(path)
+        return real(path)
+
+    monkeypatch.setattr(readers, "_opened", noted)
+    out = tmp_path / "r.json"
+    assert run(folder, tmp_path, "a red ring", "--json", str(out)) == 0
+    assert opened == [folder / name]
+    assert json.loads(out.read_text())["hits"][0]["frames"] == [1, 5, 9, 13]

@@ -10,6 +10,7 @@ Codecs go by libavcodec's names. ``header`` is the stream's header outside the p
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -76,6 +77,7 @@ def frames_shown(codec: str, packet: bytes) -> int | None:
     return 1 if codec in _UNITS or codec == "av1" else None
 
 
+@functools.lru_cache(maxsize=256)  # the clips of a collection have few headers between them
 def picture_facts(codec: str, header: bytes) -> Facts:
     """What the stream's header says of its pictures; Facts.progressive is False where it does not tell."""
     if codec not in _UNITS:

@@ -1,21 +1,20 @@
 """The one place that decodes video files.
 
-The truth is a sequential decode: the frames in the order in which they are shown, first to last. decord gives
-them by random access, faster, and is tried first where the timeline proves that it gives the same ones; all
-other files go to PyAV, and all files where decord has no wheel. A clip does not depend on the machine.
+The truth is a sequential decode: the frames in the order in which they are shown, first to last. Where the
+timeline proves that key frames cut the stream in two, PyAV goes straight to them and finds each frame by its
+time. decord does so too where it has a wheel, and takes longer (``python -m svitt.commands.bench_decode``);
+it is there for those who want it.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 import av.error
 import numpy as np
-import numpy.typing as npt
 
 from svitt.config import require
 from svitt.data.video.container import missing_bytes
@@ -24,11 +23,11 @@ from svitt.data.video.sampling import Indices, Sampling
 from svitt.data.video.timeline import Timeline, find_timeline
 from svitt.errors import VideoDecodeError
 
-__all__ = ["FrameIndexError", "VideoInfo", "decord_available", "probe", "read_clip"]
+__all__ = ["Clip", "FrameIndexError", "VideoInfo", "decord_available", "probe", "read_clip", "sample_clip"]
 
 Backend = Literal["auto", "decord", "pyav"]
+_BACKENDS = get_args(Backend)
 Reader = DecordReader | PyAVReader
-R = TypeVar("R")
 
 
 class FrameIndexError(VideoDecodeError, IndexError):
@@ -46,9 +45,17 @@ class VideoInfo:
     width: int
 
 
+@dataclass(frozen=True)
+class Clip:
+    """frames: uint8 (T, H, W, C), C = RGB; indices: the number of each in the video, (T,) int64."""
+
+    frames: Frames
+    indices: Indices
+
+
 def read_clip(
     path: str | Path,
-    indices: Sequence[int] | npt.NDArray[np.int64] | Sampling,
+    indices: Sequence[int] | Indices | Sampling,
     *,
     backend: Backend = "auto",
     generator: np.random.Generator | None = None,
@@ -56,7 +63,8 @@ def read_clip(
     """The frames ``indices`` of a video, in the order given (repeats allowed).
 
     indices: frame numbers from 0, or a Sampling, which is applied to the video's true length.
-    backend: "auto", or "decord" or "pyav" alone; decord refuses files whose true frames it may miss.
+    backend: "auto", which is "pyav", or "decord", which refuses files whose true frames it may miss. They
+        give the same frames.
     generator: for a Sampling of mode "random".
 
     Returns uint8 (T, H, W, C), C = RGB. Errors: VideoDecodeError naming the file and the reason (missing,
@@ -64,53 +72,88 @@ def read_clip(
     IndexError, for a frame that does not exist, negative numbers included; ConfigError for an unknown
     backend or an empty request.
     """
-    path = Path(path)
+    return _read(Path(path), indices, backend, generator).frames
 
-    @functools.cache  # drawn once, also where PyAV reads what decord could not
-    def chosen(num_frames: int, fps: float) -> Indices:
-        if not isinstance(indices, Sampling):
-            return np.asarray(indices, dtype=np.int64)
-        if indices.rate is not None and fps <= 0:
-            raise VideoDecodeError(f"{path}: frame rate unknown; sample by num_frames, not by rate")
-        return indices.indices(num_frames, fps, generator)
 
-    def read(reader: Reader, fps: float) -> Frames:
-        wanted = chosen(reader.num_frames, fps)
-        require(wanted.ndim == 1 and len(wanted) > 0, "indices", indices, "a sequence of one frame or more")
-        bad = sorted({int(i) for i in wanted if not 0 <= i < reader.num_frames})
-        if bad:
-            raise FrameIndexError(
-                f"{path}: no frame {', '.join(map(str, bad))}; it has frames 0 to {reader.num_frames - 1}"
-            )
-        # Ascending, each frame once: decord goes back to a key frame for every step backwards.
-        unique, place = np.unique(wanted, return_inverse=True)
-        frames = reader.read(unique)
-        return frames if np.array_equal(unique, wanted) else frames[place]
+def sample_clip(
+    path: str | Path,
+    sampling: Sampling,
+    *,
+    backend: Backend = "auto",
+    generator: np.random.Generator | None = None,
+) -> Clip:
+    """The frames that a Sampling takes of a video, and their numbers. Errors: as ``read_clip``.
 
-    return _with_reader(path, backend, read)
+    A file that only decoding can count is decoded once; asking ``probe`` for its length first takes twice.
+    """
+    return _read(Path(path), sampling, backend, generator)
 
 
 def probe(path: str | Path, *, backend: Backend = "auto") -> VideoInfo:
     """Length, rate and shown size of a video. Errors: as ``read_clip``."""
-
-    def look(reader: Reader, fps: float) -> VideoInfo:
-        height, width = reader.read(np.zeros(1, dtype=np.int64)).shape[1:3]
-        return VideoInfo(reader.num_frames, fps, height, width)
-
-    return _with_reader(Path(path), backend, look)
+    path = Path(path)
+    timeline, reader = _open(path, backend)
+    height, width = _frames(path, reader, [0]).shape[1:3]
+    return VideoInfo(reader.num_frames, timeline.fps, height, width)
 
 
-def _with_reader(path: Path, backend: Backend, use: Callable[[Reader, float], R]) -> R:
-    """``use`` of the reader that suits the file, and its rate; PyAV after decord only where decord failed."""
-    require(backend in get_args(Backend), "backend", backend, ", ".join(get_args(Backend)))
+def _read(
+    path: Path,
+    indices: Sequence[int] | Indices | Sampling,
+    backend: Backend,
+    generator: np.random.Generator | None,
+) -> Clip:
+    timeline, reader = _open(path, backend)
+    wanted = _choose(path, indices, reader.num_frames, timeline.fps, generator)
+    numbers = wanted.tolist()
+    unique = sorted(set(numbers))  # each frame once, first to last: no reader goes backwards
+    if unique[0] < 0 or unique[-1] >= reader.num_frames:
+        bad = [i for i in unique if not 0 <= i < reader.num_frames]
+        raise FrameIndexError(
+            f"{path}: no frame {', '.join(map(str, bad))}; it has frames 0 to {reader.num_frames - 1}"
+        )
+    frames = _frames(path, reader, unique)
+    return Clip(frames if unique == numbers else frames[np.searchsorted(unique, numbers)], wanted)
+
+
+def _open(path: Path, backend: Backend) -> tuple[Timeline, Reader]:
+    """The timeline of a file and the reader that is sure to read it."""
+    require(backend in _BACKENDS, "backend", backend, ", ".join(_BACKENDS))
     timeline = _check(path)
-    if backend == "decord" or (backend == "auto" and timeline.doubt is None and decord_available()):
-        try:
-            return use(DecordReader(path, timeline), timeline.fps)
-        except DecordError as error:
-            if backend == "decord":
-                raise VideoDecodeError(f"{path}: decord: {error}; try backend='auto'") from error
-    return use(PyAVReader(path, timeline), timeline.fps)
+    if backend != "decord":
+        return timeline, PyAVReader(path, timeline)
+    try:
+        return timeline, DecordReader(path, timeline)
+    except DecordError as error:
+        raise _refused(path, error) from error
+
+
+def _frames(path: Path, reader: Reader, numbers: list[int]) -> Frames:
+    try:
+        return reader.read(numbers)
+    except DecordError as error:
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: DecordError) -> VideoDecodeError:
+    return VideoDecodeError(f"{path}: decord: {error}; try backend='auto'")
+
+
+def _choose(
+    path: Path,
+    indices: Sequence[int] | Indices | Sampling,
+    num_frames: int,
+    fps: float,
+    generator: np.random.Generator | None,
+) -> Indices:
+    """The frames that are asked for, (T,) int64."""
+    if isinstance(indices, Sampling):
+        if indices.rate is not None and fps <= 0:
+            raise VideoDecodeError(f"{path}: frame rate unknown; sample by num_frames, not by rate")
+        return indices.indices(num_frames, fps, generator)
+    wanted = np.asarray(indices, dtype=np.int64)
+    require(wanted.ndim == 1 and len(wanted) > 0, "indices", indices, "a sequence of one frame or more")
+    return wanted
 
 
 def _check(path: Path) -> Timeline:

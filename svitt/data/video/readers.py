@@ -1,11 +1,12 @@
-"""decord and PyAV behind one small interface: num_frames, read(ascending indices)."""
+"""decord and PyAV behind one small interface: num_frames, read(ascending numbers)."""
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import functools
 import importlib.util
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -13,8 +14,8 @@ import av
 import av.error
 import numpy as np
 import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
 
-from svitt.data.video.sampling import Indices
 from svitt.data.video.timeline import Timeline
 from svitt.errors import VideoDecodeError
 
@@ -30,6 +31,7 @@ class DecordError(Exception):
     """decord cannot give the true frames of a file; PyAV may."""
 
 
+@functools.cache
 def decord_available() -> bool:
     """Whether decord is installed (it has no wheels for macOS arm64 and Linux aarch64)."""
     return importlib.util.find_spec("decord") is not None
@@ -68,11 +70,11 @@ class DecordReader:
         if packets != self.num_frames or keys != timeline.keys:
             raise DecordError(f"finds {packets} frames, {len(keys)} of them key frames, unlike PyAV")
 
-    def read(self, indices: Indices) -> Frames:
-        """(T,) ascending -> uint8 (T, H, W, 3)."""
+    def read(self, numbers: Sequence[int]) -> Frames:
+        """T numbers, ascending -> uint8 (T, H, W, 3)."""
         try:
             # Not set_bridge, which is thread-local state.
-            frames: Frames = self._reader.get_batch(indices.tolist()).asnumpy()
+            frames: Frames = self._reader.get_batch(numbers).asnumpy()
         except self._errors as error:
             raise DecordError(_first_line(error)) from error
         if frames.shape[1] % 2 or frames.shape[2] % 2:
@@ -81,7 +83,8 @@ class DecordReader:
 
 
 class PyAVReader:
-    """A video read by PyAV, always decoded from its start: the frames of a sequential decode are the truth.
+    """A video read by PyAV: from its start, or from its key frames where ``timeline`` proves that this gives
+    the same frames.
 
     Where only decoding tells how many frames there are, they are decoded at once and kept for ``read``, up to
     _KEPT_BYTES; a longer video is decoded a second time. Errors: VideoDecodeError.
@@ -89,31 +92,77 @@ class PyAVReader:
 
     def __init__(self, path: Path, timeline: Timeline) -> None:
         self._path = path
+        self._timeline = timeline
         self._kept: list[av.VideoFrame] = []
+        self._colours = VideoReformatter()  # one for all: ``frame.to_ndarray`` makes one a frame
         self.num_frames = self._count() if timeline.num_frames is None else timeline.num_frames
         if self.num_frames == 0:
             raise VideoDecodeError(f"{path}: the video stream holds no frame")
 
-    def read(self, indices: Indices) -> Frames:
-        """(T,) ascending -> uint8 (T, H, W, 3), turned as the rotation metadata says."""
-        pictures: list[Frames] = []
-        wanted = iter(indices.tolist())
-        index = next(wanted)
-        decoded = 0
+    def read(self, numbers: Sequence[int]) -> Frames:
+        """T numbers, ascending -> uint8 (T, H, W, 3), turned as the rotation metadata says."""
+        if self._timeline.doubt is None and self._timeline.num_frames is not None:
+            found = self._read_from_keys(numbers)
+            if found is not None:
+                return found
+        return self._read_from_start(numbers)
+
+    def _read_from_keys(self, numbers: Sequence[int]) -> Frames | None:
+        """None where a frame does not come at its time: the file is damaged, or libavformat went astray."""
+        times, keys = self._timeline.times, self._timeline.keys
+        batch = _Batch(self._path, numbers)
+        try:
+            with _opened(self._path) as (container, stream):
+                frames, coming = container.decode(stream), 0
+                for number in numbers:
+                    key = keys[bisect.bisect(keys, number) - 1]
+                    if key > coming:
+                        container.seek(times[key], stream=stream)
+                        frames = container.decode(stream)
+                    frame = next((f for f in frames if f.pts is None or f.pts >= times[number]), None)
+                    if frame is None or frame.pts != times[number]:
+                        return None
+                    batch.add(self._picture(frame))
+                    coming = number + 1
+        except av.error.FFmpegError:
+            return None
+        return batch.pictures
+
+    def _read_from_start(self, numbers: Sequence[int]) -> Frames:
+        batch = _Batch(self._path, numbers)
+        strangers: list[int] = []
+        decoded, start = 0, None
         with contextlib.closing(self._decode()) as frames:
             for decoded, frame in enumerate(self._kept or frames, start=1):
-                if decoded - 1 != index:
+                start = frame.pts if decoded == 1 else start
+                if decoded - 1 != batch.wanted:
                     continue
-                pictures.append(self._pixels(frame))
-                if pictures[-1].shape != pictures[0].shape:
-                    raise VideoDecodeError(f"{self._path}: the size changes by frame {index}; cut it there")
-                index = next(wanted, -1)
-                if index < 0:
-                    return np.stack(pictures)
-        raise VideoDecodeError(
-            f"{self._path}: frame {index} cannot be decoded: {decoded} of {self.num_frames} frames came out; "
-            "the file is damaged"
-        )
+                if self._is_stranger(frame, batch.wanted, start):
+                    strangers.append(batch.wanted)
+                try:
+                    batch.add(self._picture(frame))
+                except av.error.FFmpegError as error:
+                    raise self._error(error) from error
+                if batch.is_full:
+                    break
+        if batch.pictures is None or not batch.is_full:
+            raise VideoDecodeError(
+                f"{self._path}: frame {batch.wanted} cannot be decoded: {decoded} of {self.num_frames} "
+                "frames came out; the file is damaged"
+            )
+        if strangers:
+            raise VideoDecodeError(
+                f"{self._path}: frame {strangers[0]} cannot be decoded: one of another time comes in its "
+                "place; the file is damaged"
+            )
+        return batch.pictures
+
+    def _is_stranger(self, frame: av.VideoFrame, number: int, start: int | None) -> bool:
+        """Whether a frame has another time, counted from the first, than the timeline proves it to have."""
+        times = self._timeline.times
+        if not times:
+            return False
+        return frame.pts is None or start is None or frame.pts - start != times[number] - times[0]
 
     def _count(self) -> int:
         """Decodes all frames, and keeps them if they are few."""
@@ -129,21 +178,54 @@ class PyAVReader:
 
     def _decode(self) -> Generator[av.VideoFrame]:
         try:
-            with av.open(str(self._path)) as container:
-                stream = container.streams.best("video")
-                stream.codec_context.thread_count = 1
+            with _opened(self._path) as (container, stream):
                 yield from container.decode(stream)
         except av.error.FFmpegError as error:
             raise self._error(error) from error
 
-    def _pixels(self, frame: av.VideoFrame) -> Frames:
-        try:
-            return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-        except av.error.FFmpegError as error:
-            raise self._error(error) from error
+    def _picture(self, frame: av.VideoFrame) -> Frames:
+        picture = self._colours.reformat(frame, format="rgb24").to_ndarray().astype(np.uint8, copy=False)
+        turns = round(frame.rotation / 90)
+        return np.rot90(picture, turns) if turns else picture
 
     def _error(self, error: av.error.FFmpegError) -> VideoDecodeError:
         return VideoDecodeError(f"{self._path}: PyAV cannot decode it: {error.strerror}")
+
+
+class _Batch:
+    """The pictures of some frames, one after the other in one array."""
+
+    def __init__(self, path: Path, numbers: Sequence[int]) -> None:
+        self.pictures: Frames | None = None
+        self._path, self._numbers, self._done = path, numbers, 0
+
+    @property
+    def wanted(self) -> int:
+        """The frame that comes next."""
+        return self._numbers[self._done]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all are there."""
+        return self._done == len(self._numbers)
+
+    def add(self, picture: Frames) -> None:
+        """Errors: VideoDecodeError for a picture of another size."""
+        if self.pictures is None:
+            self.pictures = np.empty((len(self._numbers), *picture.shape), np.uint8)
+        if picture.shape != self.pictures.shape[1:]:
+            raise VideoDecodeError(f"{self._path}: the size changes by frame {self.wanted}; cut it there")
+        self.pictures[self._done] = picture
+        self._done += 1
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """A file and its best video stream, decoded on one thread."""
+    with av.open(str(path), metadata_errors="replace") as container:
+        stream = container.streams.best("video")
+        stream.codec_context.thread_count = 1
+        yield container, stream
 
 
 def _first_line(error: Exception) -> str:

@@ -1,12 +1,15 @@
-"""How many frames a video shows, and whether decord's random access can be relied on for it.
+"""How many frames a video shows and when, and whether random access can be relied on for it.
 
-Found without decoding, from the packets' times and the bytes of the key frames. decord takes the n-th packet
+Found without decoding, from the packets' times and the bytes of the key frames. Random access takes the n-th
+time for that of the n-th frame shown, and decodes from the key frame before it. decord takes the n-th packet
 for the n-th frame shown, seeks to a key frame by its time and counts frames on from there; where one of these
-steps fails it returns other frames without a word. What is not proven here is decoded from its start instead.
+steps fails it returns other frames without a word. The proof is the one that decord needs, which PyAV, who
+finds frames by their times, shares. What is not proven here is decoded from its start instead.
 """
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +33,15 @@ _MOST_KEYS = 30_000
 @dataclass(frozen=True)
 class Timeline:
     """num_frames: frames shown; None where only decoding tells. fps: mean rate per second, 0 if unknown.
-    keys: the packets that hold key frames. doubt: why decord is not proven to give the true frames; None
-    where it is."""
+    keys: the packets that hold key frames. doubt: why random access is not proven to give the true frames;
+    None where it is. times: of the frames shown, ascending, in units of the stream; () where there is doubt.
+    """
 
     num_frames: int | None
     fps: float
     keys: tuple[int, ...]
     doubt: str | None
+    times: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def find_timeline(path: Path) -> Timeline | None:
     """The timeline of a file's best video stream; None without one. Errors: av.error.FFmpegError;
     VideoDecodeError for pictures that no decoder here can read."""
     # No codec may be opened: libavformat would decode a frame, which takes longer than all that is done here.
-    with av.open(str(path), options={"codec_whitelist": "none"}) as container:
+    with av.open(str(path), options={"codec_whitelist": "none"}, metadata_errors="replace") as container:
         stream = container.streams.best("video")
         if stream is None:
             return None
@@ -77,7 +82,8 @@ def find_timeline(path: Path) -> Timeline | None:
         fps = float(stream.average_rate or stream.guessed_rate or 0)
         # Fields may come in packets of their own, and of several streams the decoder may take another.
         counted = facts.progressive and len(container.streams.video) == 1
-        return Timeline(_count(packets) if counted else None, fps, tuple(packets.keys), doubt)
+        times = () if doubt else tuple(sorted(packets.times))
+        return Timeline(_count(packets) if counted else None, fps, tuple(packets.keys), doubt, times)
 
 
 def _read(container: Any, stream: Any, codec: str, header: bytes) -> _Packets:
@@ -85,6 +91,7 @@ def _read(container: Any, stream: Any, codec: str, header: bytes) -> _Packets:
     keys: list[int] = []
     starts, restart, damaged = False, True, False
     look_inside = codec in ("vp8", "vp9")
+    shown = frames_shown(codec, b"") if not look_inside else None
     for packet in container.demux(stream):
         if packet.size == 0:
             continue
@@ -92,7 +99,8 @@ def _read(container: Any, stream: Any, codec: str, header: bytes) -> _Packets:
             keys.append(len(packets))
             restart = restart and restarts(codec, bytes(packet), header)
             starts = starts or (len(packets) == 0 and restart)
-        shown = frames_shown(codec, bytes(packet) if look_inside else b"")
+        if look_inside:
+            shown = frames_shown(codec, bytes(packet))
         packets.append((packet.pts, packet.dts, 0 if packet.is_discard else shown))
         damaged = damaged or packet.is_corrupt
     times, decoded_at, shows = map(list, zip(*packets, strict=True)) if packets else ([], [], [])
@@ -119,6 +127,8 @@ def _doubt_of_order(packets: _Packets) -> str | None:
         return "not every frame has a time of its own"
     if not (packets.starts and packets.restart):
         return "open groups of pictures: a key frame does not cut the stream in two"
+    if all(map(operator.lt, packets.times, packets.times[1:])):  # shown in the order of decoding
+        return None
     times = np.array(packets.times)
     latest, soonest = np.maximum.accumulate(times), np.minimum.accumulate(times[::-1])[::-1]
     keys = np.array(packets.keys)
@@ -154,7 +164,7 @@ def _doubt_of_pixels(path: Path, stream: Any, facts: Facts) -> str | None:
     if context.width % 2 or context.height % 2:
         return f"odd size, {context.width} x {context.height}"
     if pixels is None:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             context = container.streams.best("video").codec_context
             pixels, matrix = context.pix_fmt, context.colorspace
     if pixels not in _SHARED_FORMATS or matrix not in _SHARED_MATRICES:

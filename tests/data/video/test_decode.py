@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,11 +10,11 @@ import av
 import numpy as np
 import pytest
 
+from svitt.data.video import readers
 from svitt.data.video.container import missing_bytes
 from svitt.data.video.decode import FrameIndexError, VideoInfo, decord_available, probe, read_clip
 from svitt.data.video.readers import DecordError, DecordReader
 from svitt.data.video.sampling import Sampling
-from svitt.data.video.timeline import Timeline
 from svitt.errors import ConfigError, VideoDecodeError
 
 BACKENDS = ["auto", "pyav", *(["decord"] if decord_available() else [])]
@@ -130,29 +131,30 @@ def test_both_backends_give_the_same_pixels(video: Path, tmp_path: Path) -> None
         ("full_chroma.mkv", {"codec": "libx264", "pixel_format": "yuv444p"}),
     ],
 )
-def test_auto_leaves_to_pyav_what_decord_would_give_other_pixels_for(
-    tmp_path: Path, name: str, arguments
-) -> None:  # type: ignore[no-untyped-def]
+def test_frames_that_decord_would_give_other_pixels_for(tmp_path: Path, name: str, arguments) -> None:  # type: ignore[no-untyped-def]
     path = write_video(tmp_path / name, **arguments)
     frames = read_clip(path, range(20))
     assert levels(frames) == list(range(20))
     assert np.array_equal(frames, read_clip(path, range(20), backend="pyav"))
 
 
-def test_auto_goes_on_to_pyav_where_decord_fails(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: DecordReader, path: Path, timeline: Timeline) -> None:
+def test_a_fault_of_decord_is_named(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: DecordReader, *_: object) -> None:
         raise DecordError("made to fail")
 
-    monkeypatch.setattr(DecordReader, "__init__", fail)
+    for method in ("read", "__init__"):
+        monkeypatch.setattr(DecordReader, method, fail)
+        with pytest.raises(VideoDecodeError, match=r"clip.mp4: decord: made to fail; try backend='auto'"):
+            read_clip(video, [3, 4], backend="decord")
     assert levels(read_clip(video, [3, 4])) == [3, 4]
-    with pytest.raises(VideoDecodeError, match=r"clip.mp4: decord: made to fail"):
-        read_clip(video, [3, 4], backend="decord")
 
 
 def test_reading_without_decord_installed(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("svitt.data.video.decode.decord_available", lambda: False)
-    monkeypatch.setattr(DecordReader, "__init__", lambda *_: pytest.fail("decord was used"))
+    monkeypatch.setitem(sys.modules, "decord", None)
+    readers._decord.cache_clear()
     assert levels(read_clip(video, [5])) == [5]
+    with pytest.raises(VideoDecodeError, match=r"clip.mp4: decord: not installed; try backend='auto'"):
+        read_clip(video, [5], backend="decord")
 
 
 def test_truncated_matroska_and_avi(tmp_path: Path) -> None:

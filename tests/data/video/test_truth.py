@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from svitt.data.video.decode import decord_available, probe, read_clip
-from svitt.data.video.readers import DecordError, DecordReader, PyAVReader
+from svitt.data.video import readers
+from svitt.data.video.decode import decord_available, probe, read_clip, sample_clip
+from svitt.data.video.readers import PyAVReader
 from svitt.data.video.sampling import Sampling
 from svitt.data.video.timeline import find_timeline
 from svitt.errors import VideoDecodeError
-from tests.data.video.encodings import PROVEN, SIZE, UNPROVEN, Encoding, numbered_frame, numbers
+from tests.data.video.encodings import CLOSED, PROVEN, SIZE, UNPROVEN, Encoding, numbered_frame, numbers
 
 ALL = [*PROVEN, *UNPROVEN]
 NAMES = [encoding.name for encoding in ALL]
@@ -68,29 +71,93 @@ def test_frames_are_those_of_a_sequential_decode(encoding: Encoding, folder: Pat
 
 
 @pytest.mark.parametrize("encoding", ALL, ids=NAMES)
-def test_decord_is_used_where_it_is_proven_and_nowhere_else(
+def test_random_access_is_used_where_it_is_proven_and_nowhere_else(
     encoding: Encoding, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = encoding.write(folder)
     timeline = find_timeline(path)
     assert timeline is not None
     assert (timeline.doubt is None) == (encoding in PROVEN), timeline.doubt
-    if not decord_available():
-        pytest.skip("decord has no wheel for this machine")
-    used: list[type] = []
-    for reader in (DecordReader, PyAVReader):
-        read = reader.read
+    used: list[str] = []
+    for name in ("_read_from_keys", "_read_from_start"):
+        read = getattr(PyAVReader, name)
 
-        def noted(self, indices, read=read):  # type: ignore[no-untyped-def]
-            used.append(type(self))
-            return read(self, indices)
+        def noted(self, numbers, name=name, read=read):  # type: ignore[no-untyped-def]
+            used.append(name)
+            return read(self, numbers)
 
-        monkeypatch.setattr(reader, "read", noted)
-    read_clip(path, [3, 1])
-    assert used == [DecordReader if encoding in PROVEN else PyAVReader]
+        monkeypatch.setattr(PyAVReader, name, noted)
+    for wanted in ([3, 1], [30], range(0, 30, 7)):
+        read_clip(path, wanted)
+        assert used == ["_read_from_keys" if encoding in PROVEN else "_read_from_start"]
+        used.clear()
+
+
+@pytest.mark.skipif(not decord_available(), reason="decord has no wheel for this machine")
+@pytest.mark.parametrize("encoding", ALL, ids=NAMES)
+def test_decord_gives_the_same_frames_where_it_is_proven_and_refuses_the_rest(
+    encoding: Encoding, folder: Path
+) -> None:
+    path = encoding.write(folder)
     if encoding in UNPROVEN:
         with pytest.raises(VideoDecodeError, match=f"{path.name}: decord: not proven .*try backend='auto'"):
             read_clip(path, [3, 1], backend="decord")
+        return
+    truth = sequential(path)
+    for name, order in orders(len(truth)).items():
+        assert np.array_equal(read_clip(path, order, backend="decord"), truth[order]), name
+    for index in orders(len(truth))["some"]:
+        assert np.array_equal(read_clip(path, [index], backend="decord")[0], truth[index]), index
+
+
+@pytest.mark.parametrize("encoding", PROVEN, ids=[encoding.name for encoding in PROVEN])
+def test_times_are_those_of_the_frames(encoding: Encoding, folder: Path) -> None:
+    path = encoding.write(folder)
+    with av.open(str(path)) as container:
+        times = tuple(frame.pts for frame in container.decode(video=0))
+    assert find_timeline(path).times == times  # type: ignore[union-attr]
+
+
+def test_a_group_that_holds_no_wanted_frame_is_not_decoded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Encoding("groups.mp4", options=CLOSED, frames=200).write(folder)
+    truth = sequential(path)
+    seen: list[float] = []
+    opened = readers._opened
+
+    @contextlib.contextmanager
+    def noted(path: Path):  # type: ignore[no-untyped-def]
+        with opened(path) as (container, stream):
+
+            class Noted:
+                seek = staticmethod(container.seek)
+
+                @staticmethod
+                def decode(stream):  # type: ignore[no-untyped-def]
+                    for frame in container.decode(stream):
+                        seen.append(round(frame.time * 15))
+                        yield frame
+
+            yield Noted, stream
+
+    monkeypatch.setattr(readers, "_opened", noted)
+    assert np.array_equal(read_clip(path, [25, 26, 103, 185]), truth[[25, 26, 103, 185]])
+    assert seen == [*range(20, 27), *range(100, 104), *range(180, 186)]
+
+
+def test_where_a_seek_goes_astray_the_file_is_decoded_from_its_start(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = PROVEN[0].write(folder)
+    truth = sequential(path)
+    timeline = find_timeline(path)
+    assert timeline is not None
+    late = replace(timeline, times=tuple(time + 1 for time in timeline.times))
+    for wrong in (late, replace(timeline, keys=(0, 30, 50))):  # frame 30 is none
+        monkeypatch.setattr("svitt.data.video.decode.find_timeline", lambda path, wrong=wrong: wrong)
+        assert np.array_equal(read_clip(path, [2, 35, 69]), truth[[2, 35, 69]])
+    assert PyAVReader(path, late)._read_from_keys([2, 35]) is None
 
 
 def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
@@ -114,13 +181,15 @@ def test_clips_with_hidden_frames_are_decoded_once(
     truth = sequential(path)
     wanted = Sampling(8).indices(len(truth), 15.0)
     passes = count_passes(monkeypatch)
-    assert np.array_equal(read_clip(path, Sampling(8)), truth[wanted])
-    assert len(passes) == 1
+    for read in (read_clip, lambda *asked: sample_clip(*asked).frames):
+        assert np.array_equal(read(path, Sampling(8)), truth[wanted])
+        assert len(passes) == 1
+        passes.clear()
     # More than can be kept in memory while they are counted.
     if find_timeline(path).num_frames is None:  # type: ignore[union-attr]
         monkeypatch.setattr("svitt.data.video.readers._KEPT_BYTES", 20 * 64 * 64)
         assert np.array_equal(read_clip(path, Sampling(8)), truth[wanted])
-        assert len(passes) == 3
+        assert len(passes) == 2
 
 
 def test_a_video_whose_size_changes_is_named(folder: Path) -> None:
@@ -134,7 +203,7 @@ def test_a_video_whose_size_changes_is_named(folder: Path) -> None:
 def test_a_lost_frame_is_not_replaced_by_another(folder: Path) -> None:
     path = PROVEN[0].write(folder)
     with av.open(str(path)) as container:
-        place, size = [(p.pos, p.size) for p in container.demux(video=0) if p.size > 0][33]
+        place, size, time = [(p.pos, p.size, p.pts) for p in container.demux(video=0) if p.size > 0][33]
     content = bytearray(path.read_bytes())
     content[place + 6 : place + size] = np.random.default_rng(0).bytes(size - 6)
     damaged = folder / "damaged.mp4"
@@ -142,6 +211,12 @@ def test_a_lost_frame_is_not_replaced_by_another(folder: Path) -> None:
     assert len(sequential(damaged)) == 69
     with pytest.raises(VideoDecodeError, match=r"damaged.mp4: frame 69 cannot be decoded: 69 of 70 frames"):
         read_clip(damaged, range(70))
+    number = find_timeline(path).times.index(time)  # type: ignore[union-attr]
+    for wanted in ([number], [12, number, 45]):
+        with pytest.raises(VideoDecodeError, match=f"damaged.mp4: frame {number} cannot be decoded: one of "):
+            read_clip(damaged, wanted)
+    whole = sequential(path)
+    assert np.array_equal(read_clip(damaged, [12, 45]), whole[[12, 45]])  # of groups that are whole
 
 
 def test_a_codec_without_decoder_is_named(folder: Path) -> None:
@@ -179,21 +254,18 @@ def test_more_key_frames_than_the_index_keeps(folder: Path, monkeypatch: pytest.
 
 
 def test_a_random_sampling_is_drawn_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self, indices):  # type: ignore[no-untyped-def]
-        raise DecordError("made to fail")
-
     path = PROVEN[0].write(folder)
     a, b = np.random.default_rng(3), np.random.default_rng(3)
-    frames = read_clip(path, Sampling(4, "random"), generator=a)
-    monkeypatch.setattr(DecordReader, "read", fail)
-    assert np.array_equal(read_clip(path, Sampling(4, "random"), generator=b), frames)
+    clip = sample_clip(path, Sampling(4, "random"), generator=a)
+    monkeypatch.setattr(PyAVReader, "_read_from_keys", lambda self, numbers: None)
+    frames = read_clip(path, Sampling(4, "random"), generator=b)
+    assert np.array_equal(clip.frames, frames)
+    assert np.array_equal(frames, sequential(path)[clip.indices])
     assert a.random() == b.random()
 
 
-@pytest.mark.parametrize("backend", ["auto", "pyav"])
-def test_without_decord_the_frames_are_the_same(
-    backend: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("svitt.data.video.decode.decord_available", lambda: False)
+def test_metadata_that_is_no_text_is_no_fault(folder: Path) -> None:
     path = PROVEN[0].write(folder)
-    assert np.array_equal(read_clip(path, [57, 58, 3], backend=backend), sequential(path)[[57, 58, 3]])  # type: ignore[arg-type]
+    strange = folder / "strange.mp4"
+    strange.write_bytes(path.read_bytes().replace(b"VideoHandler", b"Vid\xe9oHandler"))
+    assert np.array_equal(read_clip(strange, [57, 3]), sequential(path)[[57, 3]])

@@ -1,4 +1,4 @@
-"""The augmentation of ``svitt.data.transforms`` where the clips are: numbers drawn on the host, one gather there.
+"""The augmentation of ``svitt.data.transforms`` where the clips are: drawn on the host, one gather there.
 
 The random numbers are drawn by numpy in the same order, and a pixel becomes a number by a table, so that the
 result is ``transforms.augment``'s to the last bit on every device.
@@ -77,7 +77,7 @@ def augment_there(clips: Tensor, chosen: Sequence[int], how: Augmentation) -> Te
 def pixel_values(device: torch.device) -> Tensor:
     """(256,) float32: what ``transforms.normalise`` makes of every pixel value.
 
-    Worked out on the CPU: a GPU divides by a constant as it multiplies by its inverse, which rounds otherwise.
+    Worked out on the CPU: a GPU divides by a constant by multiplying by its inverse, which rounds otherwise.
     """
     every = torch.arange(256, dtype=torch.uint8).view(1, 1, 1, 256)
     return normalise(every).flatten().to(device)

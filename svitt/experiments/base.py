@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,6 +36,7 @@ from svitt.records.record import (
     require_clean,
     write_record,
 )
+from svitt.records.training import PLAIN, Training, one_way_of_training
 from svitt.records.workspace import Workspace, project_root
 
 Array = npt.NDArray[Any]
@@ -109,16 +110,18 @@ def ensure(
     out_dir: str = "",
     *,
     changes: str = "",
+    training: Training = PLAIN,
 ) -> tuple[Record, bool]:
     """The record of ``experiment`` at ``scale`` and ``seed``, measured now if it is missing.
 
     out_dir: where worlds, runs and results go; empty means the checkout's own places. changes: own settings,
     e.g. ``"keep_rates=(0.3,), model.width=32"``; their record stands under the scale ``custom-<hash>``, which
-    is never judged. Returns the record and whether it was measured in this call.
+    is never judged. training: how models that are not found are trained. Returns the record and whether it
+    was measured in this call.
 
     Errors: ConfigError for an unknown scale or device, or changes that do not fit; RecordError where a record
     is there and stale (nothing is measured again without being asked), where a scale above smoke meets
-    uncommitted changes, or where the tree changes meanwhile.
+    uncommitted changes, where the tree changes meanwhile, or where other seeds were trained in another way.
     """
     settings, asked = settings_of(experiment, scale), scale
     if not isinstance(seed, int) or seed < 0:
@@ -126,7 +129,7 @@ def ensure(
     hardware = checked_device(device)
     if changes:
         settings, scale = changed_settings(settings, changes), custom_scale(settings, changes)
-    workspace = Workspace.open(out_dir)
+    workspace = replace(Workspace.open(out_dir), training=training)
     code = code_hash(entry_point(experiment.CHAPTER))
     path = record_path(workspace.results, scale, experiment.CHAPTER, seed)
     found = current_record(experiment, settings, scale, seed, workspace, code)
@@ -142,6 +145,8 @@ def ensure(
     judged = scale != SMOKE and not changes
     spent = 0.0
     if judged:
+        others = read_records(workspace.results, scale, experiment.CHAPTER)
+        one_way_of_training({other.seed: other.training for other in others}, [training])
         spent = unfinished_seconds(workspace.results, experiment.CHAPTER, scale, seed, code.hash)
     began, cpu = time.perf_counter(), _cpu_seconds()
     logged = attempt(workspace.results, _cpu_seconds, **about) if judged else contextlib.nullcontext()
@@ -159,9 +164,10 @@ def ensure(
             root=root,
             cpu_seconds=spent + _cpu_seconds() - cpu,
             wall_seconds=time.perf_counter() - began,
-            command=_command(experiment.CHAPTER, asked, seed, device, changes),
+            command=_command(experiment.CHAPTER, asked, seed, device, changes, training),
             gpu=torch.cuda.get_device_name(hardware) if hardware.type == "cuda" else None,
             threads=computing_threads(),
+            training=training,
             commit=before,
         )
         write_code(workspace.results, code)
@@ -188,10 +194,12 @@ def current_record(
     return found
 
 
-def _command(record_set: str, scale: str, seed: int, device: str, changes: str) -> str:
-    words = ["svitt", "run", record_set, "--scale", scale, "--seeds", str(seed)]
+def _command(record_set: str, scale: str, seed: int, device: str, changes: str, training: Training) -> str:
+    seeds = ",".join(map(str, training.stacked or (seed,)))
+    words = ["svitt", "run", record_set, "--scale", scale, "--seeds", seeds]
     words += ["--device", device] if device != "cpu" else []
     words += ["--changes", changes] if changes else []
+    words += ["--record-only", *training.words] if training.words else []
     return shlex.join(words)
 
 

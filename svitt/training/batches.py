@@ -18,8 +18,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from svitt.config import require
-from svitt.data.text import encode
 from svitt.data.device_transforms import augment_there, draw_augmentation
+from svitt.data.text import encode
 from svitt.data.transforms import MAX_SHIFT, augment
 
 # Captions go through the clip transform together with their wrong ones, so that a mirrored clip has

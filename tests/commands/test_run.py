@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from svitt.batch.batch import command_line
 from svitt.batch.grid import Chapter, Job
 from svitt.cli import main
 from svitt.commands import run
@@ -73,6 +74,7 @@ def test_rerun_gives_up_the_records_of_every_set_of_a_chapter(copied: tuple[Path
         (["--jobs", "0"], "jobs = 0"),
         (["--threads", "0"], "threads = 0"),
         (["--device", "gpu"], "device = 'gpu'"),
+        (["--captured"], "--captured = True is out of range"),
     ],
 )
 def test_a_wrong_call_gives_up_no_record(
@@ -82,6 +84,21 @@ def test_a_wrong_call_gives_up_no_record(
     assert main(["run", "04", "--scale", "cpu", "--rerun", "--out", str(out), *wrong]) == 2
     assert said in capsys.readouterr().err
     assert left(out, "04_node_sparsity") == [0, 1, 2, 3, 4] and not jobs
+
+
+def test_models_trained_otherwise_are_not_recorded_beside_others(
+    copied: tuple[Path, list[Job]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, jobs = copied
+    call = ["run", "04", "--scale", "cpu", "--record-only", "--captured"]
+    assert main([*call, "--seeds", "0-9", "--out", str(out)]) == 2
+    assert "plain: seeds [0, 1, 2, 3, 4]; --captured: now" in capsys.readouterr().err and not jobs
+    assert main([*call, "--seeds", "1", "--fresh", str(out / "new")]) == 0
+    assert {(job.chapter.name, job.training.step) for job in jobs} == {
+        ("04_node_sparsity", "captured"), ("04_node_sparsity_movers", "captured"),
+    }  # fmt: skip
+    line = command_line(jobs[0])
+    assert "--record-only --captured" in line
 
 
 def test_the_way_out_of_a_stale_further_set_measures_that_set_alone(

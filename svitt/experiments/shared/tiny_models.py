@@ -120,8 +120,10 @@ def trained_dual_encoder(
             max_length=model_config.text.max_length,
             device=device,
         )
-        title = f"{kind} {seed}"
-        return train(model, batches, contrastive_loss, train_config, folder, device=device, title=title)
+        title, step = f"{kind} {seed}", workspace.training.step
+        return train(
+            model, batches, contrastive_loss, train_config, folder, device=device, title=title, kind=step
+        )
 
     code = code_hash(f"{__name__}:trained_dual_encoder").hash
     return train_once(

@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from svitt.atomic import replacing
+from svitt.errors import ConfigError
 from svitt.records.run_store import Run, RunStore
+from svitt.records.training import PLAIN
 from svitt.records.workspace import Workspace
 from svitt.training.trainer import LOG
 
@@ -38,11 +40,20 @@ def train_once(
 
     kind, config, seed, code: what determines the weights; ``code`` is the hash of the caller. train: trains
     in the folder it is given, going on from what is there, and returns the trained module. kept: its weights
-    that are worth keeping (default: all); the others stay as they are in ``model``.
+    that are worth keeping (default: all); the others stay as they are in ``model``. A workspace whose models
+    are not trained plainly keeps its runs apart.
+
+    Errors: ConfigError for a model of a stack that the stack has not trained.
     """
-    key = {**config, "device": torch.device(device).type}
+    key: dict[str, Any] = {**config, "device": torch.device(device).type}
+    if workspace.training != PLAIN:
+        key["training"] = workspace.training.model_dump(mode="json")
     with RunStore(workspace.runs).open(kind, key, seed, code) as run:
         if not run.finished:
+            if workspace.training.stacked:
+                raise ConfigError(
+                    f"{kind}, seed {seed}: --stack trains no model of this kind; leave it out here"
+                )
             before, began = spent(run.path), time.process_time()
             trained = train(run.path)
             with replacing(run.path / WEIGHTS) as part:

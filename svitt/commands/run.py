@@ -65,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --record-only: repeat training steps from a CUDA graph (on a CPU they stay plain)",
     )
     parser.add_argument(
+        "--stack",
+        action="store_true",
+        help="with --record-only: train all seeds of a model as one (chapter 01)",
+    )
+    parser.add_argument(
         "--time-limit",
         metavar="8m",
         help="end after 90s, 8m or 2h: what is finished is kept, the same command goes on",

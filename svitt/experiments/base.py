@@ -6,7 +6,7 @@ import contextlib
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from svitt.records.attempts import attempt, unfinished_seconds
 from svitt.records.code_hash import Code, code_hash
 from svitt.records.code_list import write_code
 from svitt.records.currency import require_current
-from svitt.records.entry_points import entry_point
+from svitt.records.entry_points import entry_point, experiment_module
 from svitt.records.provenance import SMOKE, computing_threads, git_state
 from svitt.records.record import (
     Record,
@@ -72,6 +72,8 @@ class Experiment(Protocol):
     def SCALES(self) -> Mapping[str, Any]: ...
     @property
     def TIMED(self) -> tuple[str, ...]: ...
+    # One that can train all seeds of a model as one stack has ``stack`` as well: (settings, seeds, device,
+    # workspace) -> CPU seconds by seed; called again it finds them.
     def measure(self, settings: Any, seed: int, device: str, workspace: Workspace, /) -> Measurement:
         """What one seed finds."""
         ...
@@ -152,6 +154,7 @@ def ensure(
     logged = attempt(workspace.results, _cpu_seconds, **about) if judged else contextlib.nullcontext()
     with logged:
         with share_of_memory(hardware):
+            spent += _stack_share(experiment, settings, seed, device, workspace)
             measured: Measurement = experiment.measure(settings, seed, device, workspace)
         record = make_record(
             experiment.CHAPTER,
@@ -175,6 +178,35 @@ def ensure(
     return read_record(path), True
 
 
+def stack_of(experiment: Experiment) -> Callable[[Any, Sequence[int], str, Workspace], dict[int, float]]:
+    """What trains the models of several seeds as one. Errors: ConfigError where the experiment has it not."""
+    found = getattr(experiment, "stack", None)
+    if found is None:
+        raise ConfigError(
+            f"--stack: {experiment.CHAPTER} has no models that are trained as a stack; leave it out, or use "
+            "--captured or more --jobs"
+        )
+    made: Callable[[Any, Sequence[int], str, Workspace], dict[int, float]] = found
+    return made
+
+
+def stack_code(experiment: Experiment) -> str:
+    """The hash of the code that stacks."""
+    return code_hash(f"{experiment_module(experiment.CHAPTER)}:stack").hash
+
+
+def _stack_share(
+    experiment: Experiment, settings: Any, seed: int, device: str, workspace: Workspace
+) -> float:
+    """Trains the stack, or finds it; CPU seconds to be added to those of this process, which may have trained
+    it for all seeds, or for none."""
+    if not workspace.training.stacked:
+        return 0.0
+    before = _cpu_seconds()
+    shares = stack_of(experiment)(settings, workspace.training.stacked, device, workspace)
+    return shares[seed] - (_cpu_seconds() - before)
+
+
 def current_record(
     experiment: Experiment, settings: Any, scale: str, seed: int, workspace: Workspace, code: Code
 ) -> Record | None:
@@ -186,6 +218,12 @@ def current_record(
     found, default = read_record(path), default_parameters(type(settings))
     try:
         require_current(found, path, workspace.results, code, to_dict(settings), default)
+        stacked = found.training is not None and found.training.stacked
+        if found.training and stacked and found.training.code != stack_code(experiment):
+            raise RecordError(
+                f"{path} is stale: the code changed that trained its models as a stack; to measure it again: "
+                f"{found.command} --rerun"
+            )
     except RecordError as error:
         if scale != SMOKE:
             raise

@@ -12,12 +12,14 @@ from svitt.errors import RecordError
 
 class Training(BaseModel):
     """step: "plain", or "captured", repeated from a CUDA graph. stacked: the seeds whose models were trained
-    as one stack; none where each was trained alone. Either way changes the last bits of weights."""
+    as one stack; none where each was trained alone. code: the hash of the code that stacks, which a record's
+    own does not hold. Either way changes the last bits of weights."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     step: Literal["plain", "captured"] = "plain"
     stacked: tuple[int, ...] = ()
+    code: str = ""
 
     @property
     def words(self) -> list[str]:

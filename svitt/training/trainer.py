@@ -22,6 +22,7 @@ from tqdm import tqdm
 from svitt.config import require
 from svitt.training import checkpoint
 from svitt.training.captured_step import CapturedStep, StepKind, rate_on_device
+from svitt.training.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,13 @@ def learning_rate_factor(step: int, config: TrainConfig) -> float:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices only: vectors, scalars and biases are left out, as in the release."""
+    """Weight decay on matrices only: vectors, scalars and biases are left out, as in the release. In a stack
+    they have a dimension more."""
     trained = [p for p in model.parameters() if p.requires_grad]
+    vector = 2 if isinstance(model, Stack) else 1
     return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim > vector], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= vector], "weight_decay": 0.0},
     ]
 
 
@@ -109,7 +112,7 @@ def train(
     batch_at: step -> batch, a pure function of the step. loss_of: (model, batch) -> scalar loss.
     folder: holds the log and the checkpoints; a checkpoint found there is gone on from. kind: "captured"
     repeats the step from a CUDA graph (on a CPU it is the plain step); ``loss_of`` must then compute on the
-    device alone, without a generator of its own.
+    device alone, without a generator of its own. The gradients of a ``Stack`` are clipped model by model.
 
     Errors: ConfigError for an unknown kind; FloatingPointError for a loss that is no number.
     """
@@ -133,7 +136,10 @@ def train(
     def update(batch: Batch) -> Tensor:
         loss = loss_of(prepared, batch)
         accelerator.backward(loss)
-        accelerator.clip_grad_norm_(prepared.parameters(), config.clip_norm)
+        if isinstance(model, Stack):
+            model.clip_gradients(config.clip_norm)
+        else:
+            accelerator.clip_grad_norm_(prepared.parameters(), config.clip_norm)
         optimizer.step()
         return loss
 

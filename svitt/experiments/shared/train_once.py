@@ -45,10 +45,7 @@ def train_once(
 
     Errors: ConfigError for a model of a stack that the stack has not trained.
     """
-    key: dict[str, Any] = {**config, "device": torch.device(device).type}
-    if workspace.training != PLAIN:
-        key["training"] = workspace.training.model_dump(mode="json")
-    with RunStore(workspace.runs).open(kind, key, seed, code) as run:
+    with RunStore(workspace.runs).open(kind, run_key(config, device, workspace), seed, code) as run:
         if not run.finished:
             if workspace.training.stacked:
                 raise ConfigError(
@@ -56,11 +53,25 @@ def train_once(
                 )
             before, began = spent(run.path), time.process_time()
             trained = train(run.path)
-            with replacing(run.path / WEIGHTS) as part:
-                save_file(trained.state_dict() if kept is None else kept(trained), part)
-            run.finish({"steps": steps, "cpu_seconds": before + time.process_time() - began})
+            weights = trained.state_dict() if kept is None else kept(trained)
+            finish(run, weights, steps, before + time.process_time() - began)
         model.load_state_dict(load_file(run.path / WEIGHTS), strict=kept is None)
         return model.to(device).eval(), run
+
+
+def run_key(config: Mapping[str, Any], device: str, workspace: Workspace) -> dict[str, Any]:
+    """The configuration that a run is found by: with the kind of device, and the training where not plain."""
+    key: dict[str, Any] = {**config, "device": torch.device(device).type}
+    if workspace.training != PLAIN:
+        key["training"] = workspace.training.model_dump(mode="json")
+    return key
+
+
+def finish(run: Run, weights: dict[str, Tensor], steps: int, cpu_seconds: float) -> None:
+    """Keeps the weights of a run and marks it finished."""
+    with replacing(run.path / WEIGHTS) as part:
+        save_file(weights, part)
+    run.finish({"steps": steps, "cpu_seconds": cpu_seconds})
 
 
 def spent(folder: Path) -> float:

@@ -73,7 +73,7 @@ def command_line(job: Job) -> str:
     """The shell command that runs this one job."""
     words = ["svitt", "run", job.chapter.name, "--scale", job.scale, "--seeds", str(job.seed)]
     words += ["--device", job.device]
-    words += ["--record-only"] if job.chapter.record_set else []
+    words += ["--record-only", *job.training.words] if job.chapter.record_set else []
     words += ["--changes", job.changes] if job.changes else []
     return shlex.join(words + (["--out", job.out_dir] if job.out_dir else []))
 
@@ -188,7 +188,8 @@ def _executing(job: Job, workspace: Workspace) -> dict[str, Any]:
 
 def _measuring(job: Job) -> dict[str, Any]:
     """The task of ``svitt.commands.measure``."""
-    return {"record_set": job.chapter.name, "changes": job.changes, **job.parameters}
+    about = {"changes": job.changes, "training": job.training.model_dump(mode="json")}
+    return {"record_set": job.chapter.name, **about, **job.parameters}
 
 
 def _collect(item: _Running, workspace: Workspace) -> Outcome:

@@ -13,6 +13,7 @@ from typing import Any
 
 from svitt.config import nearest
 from svitt.errors import ConfigError
+from svitt.records.training import PLAIN, Training
 from svitt.records.workspace import Workspace
 
 PARAMETERS = ("scale", "seed", "device", "out_dir")
@@ -57,7 +58,8 @@ class Job:
 
     display: executed for the page after the grid, always anew; it reads what the grid recorded.
     out_dir: as the notebook's parameter: empty, or an absolute folder. changes: a reader's own settings,
-    measured without a notebook; kept_as: the scale that their record stands under.
+    measured without a notebook; kept_as: the scale that their record stands under. training: how models are
+    trained, of what is measured without a notebook.
     """
 
     chapter: Chapter
@@ -68,6 +70,7 @@ class Job:
     display: bool = False
     changes: str = ""
     kept_as: str = ""
+    training: Training = PLAIN
 
     @property
     def label(self) -> str:

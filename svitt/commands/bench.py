@@ -1,4 +1,4 @@
-"""``svitt bench attention|encoder|tables|sparsify``: time of sparse against dense, beside the FLOPs."""
+"""``svitt bench attention|encoder|tables|sparsify|step``: time of sparse against dense, beside the FLOPs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from svitt.commands import bench_sparsify
+from svitt.commands import bench_sparsify, bench_step
 from svitt.commands.bench_lines import LINES
 from svitt.errors import ConfigError
 from svitt.layers.edges import EdgeSparsity
@@ -69,8 +69,9 @@ def frame_counts(text: str) -> list[int]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
-        choices=("attention", "encoder", "tables", "sparsify"),
-        help="tables: the committed ones; sparsify: a model of timm, pruned and merged",
+        choices=("attention", "encoder", "tables", "sparsify", "step"),
+        help="tables: the committed ones; sparsify: a model of timm, pruned and merged; "
+        "step: a training step of the chapters' small model, by every way to take it",
     )
     parser.add_argument("--frames", type=frame_counts, default=[8, 16, 32], help="frame counts (8,16,32)")
     parser.add_argument(
@@ -108,6 +109,9 @@ def call(args: argparse.Namespace) -> int:
     if args.what == "sparsify":
         with threads(args.threads):
             return bench_sparsify.bench(args, DTYPES[args.dtype])
+    if args.what == "step":
+        with threads(args.threads):
+            return bench_step.bench(args)
     tables = asked(args)
     with threads(args.threads):
         first = tables[0].settings

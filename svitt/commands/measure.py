@@ -13,10 +13,12 @@ from svitt.batch.parent import end_with_parent
 from svitt.errors import SvittError
 from svitt.experiments.base import ensure
 from svitt.records.entry_points import experiment_module
+from svitt.records.training import Training
 
 
 def main() -> int:
-    """Reads the task as JSON from standard input: record_set, scale, seed, device, out_dir, changes, parent.
+    """Reads the task as JSON from standard input: record_set, scale, seed, device, out_dir, changes,
+    training, parent.
 
     Prints the record's values. Returns 0, or 1 with the error as the last line.
     """
@@ -25,8 +27,9 @@ def main() -> int:
     experiment = importlib.import_module(experiment_module(task["record_set"]))
     try:
         record, _ = ensure(
-            experiment, task["scale"], task["seed"], task["device"], task["out_dir"], changes=task["changes"]
-        )
+            experiment, task["scale"], task["seed"], task["device"], task["out_dir"],
+            changes=task["changes"], training=Training.model_validate(task["training"]),
+        )  # fmt: skip
     except SvittError as error:
         print(error, file=sys.stderr)
         return 1

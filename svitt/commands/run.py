@@ -19,6 +19,7 @@ from pathlib import Path
 from svitt.batch.batch import Outcome, command_line, describe, is_finished, run_batch, terminable
 from svitt.batch.grid import Job, build_grid, parse_seeds, parse_shard, seconds
 from svitt.commands.chapters import further_set, jobs_without_notebooks, load_chapters
+from svitt.commands.trained import trained_as_asked
 from svitt.config import require
 from svitt.errors import RecordError
 from svitt.experiments.base import checked_device, current_record, settings_of
@@ -59,6 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--record-only", action="store_true", help="measure and record, without notebook and kernel"
     )
     parser.add_argument(
+        "--captured",
+        action="store_true",
+        help="with --record-only: repeat training steps from a CUDA graph (on a CPU they stay plain)",
+    )
+    parser.add_argument(
+        "--stack",
+        action="store_true",
+        help="with --record-only: train all seeds of a model as one (chapter 01)",
+    )
+    parser.add_argument(
         "--time-limit",
         metavar="8m",
         help="end after 90s, 8m or 2h: what is finished is kept, the same command goes on",
@@ -95,6 +106,7 @@ def call(args: argparse.Namespace) -> int:
     jobs += jobs_without_notebooks(book, alone, args.scale, seeds, args.device, out_dir, args.changes)
     jobs = jobs[shard[0] - 1 :: shard[1]]
     workspace = Workspace.open(out_dir)
+    jobs = trained_as_asked(jobs, args, workspace)
     require(args.rerun or not args.replace, "--replace", args.replace, "together with --rerun")
     if args.print_commands:
         print("".join(f"{command_line(job)}\n" for job in jobs if not _finished(job, workspace)), end="")

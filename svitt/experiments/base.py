@@ -6,8 +6,8 @@ import contextlib
 import shlex
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,7 +24,7 @@ from svitt.records.attempts import attempt, unfinished_seconds
 from svitt.records.code_hash import Code, code_hash
 from svitt.records.code_list import write_code
 from svitt.records.currency import require_current
-from svitt.records.entry_points import entry_point
+from svitt.records.entry_points import entry_point, experiment_module
 from svitt.records.provenance import SMOKE, computing_threads, git_state
 from svitt.records.record import (
     Record,
@@ -36,6 +36,7 @@ from svitt.records.record import (
     require_clean,
     write_record,
 )
+from svitt.records.training import PLAIN, Training, one_way_of_training
 from svitt.records.workspace import Workspace, project_root
 
 Array = npt.NDArray[Any]
@@ -71,6 +72,8 @@ class Experiment(Protocol):
     def SCALES(self) -> Mapping[str, Any]: ...
     @property
     def TIMED(self) -> tuple[str, ...]: ...
+    # One that can train all seeds of a model as one stack has ``stack`` as well: (settings, seeds, device,
+    # workspace) -> CPU seconds by seed; called again it finds them.
     def measure(self, settings: Any, seed: int, device: str, workspace: Workspace, /) -> Measurement:
         """What one seed finds."""
         ...
@@ -109,16 +112,18 @@ def ensure(
     out_dir: str = "",
     *,
     changes: str = "",
+    training: Training = PLAIN,
 ) -> tuple[Record, bool]:
     """The record of ``experiment`` at ``scale`` and ``seed``, measured now if it is missing.
 
     out_dir: where worlds, runs and results go; empty means the checkout's own places. changes: own settings,
     e.g. ``"keep_rates=(0.3,), model.width=32"``; their record stands under the scale ``custom-<hash>``, which
-    is never judged. Returns the record and whether it was measured in this call.
+    is never judged. training: how models that are not found are trained. Returns the record and whether it
+    was measured in this call.
 
     Errors: ConfigError for an unknown scale or device, or changes that do not fit; RecordError where a record
     is there and stale (nothing is measured again without being asked), where a scale above smoke meets
-    uncommitted changes, or where the tree changes meanwhile.
+    uncommitted changes, where the tree changes meanwhile, or where other seeds were trained in another way.
     """
     settings, asked = settings_of(experiment, scale), scale
     if not isinstance(seed, int) or seed < 0:
@@ -126,7 +131,7 @@ def ensure(
     hardware = checked_device(device)
     if changes:
         settings, scale = changed_settings(settings, changes), custom_scale(settings, changes)
-    workspace = Workspace.open(out_dir)
+    workspace = replace(Workspace.open(out_dir), training=training)
     code = code_hash(entry_point(experiment.CHAPTER))
     path = record_path(workspace.results, scale, experiment.CHAPTER, seed)
     found = current_record(experiment, settings, scale, seed, workspace, code)
@@ -142,11 +147,14 @@ def ensure(
     judged = scale != SMOKE and not changes
     spent = 0.0
     if judged:
+        others = read_records(workspace.results, scale, experiment.CHAPTER)
+        one_way_of_training({other.seed: other.training for other in others}, [training])
         spent = unfinished_seconds(workspace.results, experiment.CHAPTER, scale, seed, code.hash)
     began, cpu = time.perf_counter(), _cpu_seconds()
     logged = attempt(workspace.results, _cpu_seconds, **about) if judged else contextlib.nullcontext()
     with logged:
         with share_of_memory(hardware):
+            spent += _stack_share(experiment, settings, seed, device, workspace)
             measured: Measurement = experiment.measure(settings, seed, device, workspace)
         record = make_record(
             experiment.CHAPTER,
@@ -159,14 +167,44 @@ def ensure(
             root=root,
             cpu_seconds=spent + _cpu_seconds() - cpu,
             wall_seconds=time.perf_counter() - began,
-            command=_command(experiment.CHAPTER, asked, seed, device, changes),
+            command=_command(experiment.CHAPTER, asked, seed, device, changes, training),
             gpu=torch.cuda.get_device_name(hardware) if hardware.type == "cuda" else None,
             threads=computing_threads(),
+            training=training,
             commit=before,
         )
         write_code(workspace.results, code)
         write_record(workspace.results, record, measured.outcomes, distinct=True)
     return read_record(path), True
+
+
+def stack_of(experiment: Experiment) -> Callable[[Any, Sequence[int], str, Workspace], dict[int, float]]:
+    """What trains the models of several seeds as one. Errors: ConfigError where the experiment has it not."""
+    found = getattr(experiment, "stack", None)
+    if found is None:
+        raise ConfigError(
+            f"--stack: {experiment.CHAPTER} has no models that are trained as a stack; leave it out, or use "
+            "--captured or more --jobs"
+        )
+    made: Callable[[Any, Sequence[int], str, Workspace], dict[int, float]] = found
+    return made
+
+
+def stack_code(experiment: Experiment) -> str:
+    """The hash of the code that stacks."""
+    return code_hash(f"{experiment_module(experiment.CHAPTER)}:stack").hash
+
+
+def _stack_share(
+    experiment: Experiment, settings: Any, seed: int, device: str, workspace: Workspace
+) -> float:
+    """Trains the stack, or finds it; CPU seconds to be added to those of this process, which may have trained
+    it for all seeds, or for none."""
+    if not workspace.training.stacked:
+        return 0.0
+    before = _cpu_seconds()
+    shares = stack_of(experiment)(settings, workspace.training.stacked, device, workspace)
+    return shares[seed] - (_cpu_seconds() - before)
 
 
 def current_record(
@@ -180,6 +218,12 @@ def current_record(
     found, default = read_record(path), default_parameters(type(settings))
     try:
         require_current(found, path, workspace.results, code, to_dict(settings), default)
+        stacked = found.training is not None and found.training.stacked
+        if found.training and stacked and found.training.code != stack_code(experiment):
+            raise RecordError(
+                f"{path} is stale: the code changed that trained its models as a stack; to measure it again: "
+                f"{found.command} --rerun"
+            )
     except RecordError as error:
         if scale != SMOKE:
             raise
@@ -188,10 +232,12 @@ def current_record(
     return found
 
 
-def _command(record_set: str, scale: str, seed: int, device: str, changes: str) -> str:
-    words = ["svitt", "run", record_set, "--scale", scale, "--seeds", str(seed)]
+def _command(record_set: str, scale: str, seed: int, device: str, changes: str, training: Training) -> str:
+    seeds = ",".join(map(str, training.stacked or (seed,)))
+    words = ["svitt", "run", record_set, "--scale", scale, "--seeds", seeds]
     words += ["--device", device] if device != "cpu" else []
     words += ["--changes", changes] if changes else []
+    words += ["--record-only", *training.words] if training.words else []
     return shlex.join(words)
 
 

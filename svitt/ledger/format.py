@@ -97,6 +97,30 @@ def hardware_text(records: Iterable[Record]) -> str:
     return _joined(r.hardware.gpu or f"{r.hardware.cpu}, {r.hardware.cores} cores" for r in records)
 
 
+def made_on_text(record: Record) -> str:
+    """The device of one record, its threads, and how its models were trained where that is not plain."""
+    h, threads = record.hardware, record.threads or 1  # records without the key are of one thread
+    place = f"GPU {h.gpu}" if h.gpu else f"CPU {h.cpu} ({h.cores} cores)"
+    training = f", models trained in {record.training.text}" if record.training else ""
+    return f"{place}, {threads} thread{'s' if threads > 1 else ''}{training}"
+
+
+def shown_records_text(records: Iterable[Record], scale: str) -> str:
+    """What a page shows and on which device it was made: one clause per device and way of training, with the
+    record sets and seeds of each."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for record in records:
+        found.setdefault(made_on_text(record), {}).setdefault(record.chapter, []).append(record.seed)
+    clauses = [
+        f"{made_on}: "
+        + ", ".join(f"{name} seeds {seeds_text(seeds)}" for name, seeds in sorted(sets.items()))
+        for made_on, sets in found.items()
+    ]
+    if not clauses:
+        return f"Nothing is recorded at scale {scale} in this edition."
+    return f"The records of scale {scale} shown here were made on {'; on '.join(clauses)}."
+
+
 def command_text(claim: Claim, judgement: Judgement) -> str:
     """The command that reads or repeats the judged records, or that would make them; "" where none can be run
     (a chapter that is not written, data that are not here)."""

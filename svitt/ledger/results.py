@@ -10,6 +10,7 @@ from typing import TypeVar
 from svitt.errors import RecordError
 from svitt.records.arrays import Array
 from svitt.records.record import Record, read_outcomes, read_records, record_path
+from svitt.records.training import one_way_of_training
 
 M = TypeVar("M")
 
@@ -62,10 +63,12 @@ class Results:
     def measured(self, records: list[Record], compute: Callable[[], M]) -> M | None:
         """``compute()``, its RecordError naming the folder; None when ``on_error`` took it.
 
-        Records of a CPU and of a GPU are never mixed in one verdict: that is such an error.
+        Records of a CPU and of a GPU, or of models trained in different ways, are never mixed in one verdict:
+        that is such an error.
         """
         try:
             one_kind_of_device(records)
+            one_way_of_training({record.seed: record.training for record in records})
             return compute()
         except RecordError as error:
             folder = self.path / records[0].scale / records[0].chapter

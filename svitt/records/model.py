@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from svitt.records.arrays import Outcome
 from svitt.records.provenance import Hardware
+from svitt.records.training import Training
 
 SCHEMA_VERSION = 2  # 1: a hash of the modules that an experiment imports stood in the graph's place
 
@@ -46,7 +47,8 @@ class Record(BaseModel):
     outcomes: the arrays stored beside. code_hash: of the graph of definitions that determine the numbers,
     which are listed in ``<results>/code/<code_hash>.json``. restamped: what vouched for it before, where the
     record is older than that hash. replays: refactorings since that were shown to change no number. threads:
-    computing threads of the process (None: not recorded then; they were 1).
+    computing threads of the process (None: not recorded then; they were 1). training: how models were trained
+    where that is not plain; the key is there only then.
     rule_hashes: claim id -> hash of the rule the record was made under. commit, dirty: state of the tree.
     created: ISO 8601, UTC. cpu_seconds, wall_seconds, peak_memory_mib: cost of the computation. command:
     repeats the record. content_sha256: of this record without that field.
@@ -66,6 +68,7 @@ class Record(BaseModel):
     restamped: Restamped | None = None
     replays: tuple[Replayed, ...] = ()
     threads: int | None = Field(default=None, ge=1)
+    training: Training | None = None
     rule_hashes: dict[str, str]
     commit: str | None
     dirty: bool | None

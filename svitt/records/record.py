@@ -38,6 +38,7 @@ from svitt.records.provenance import (
     peak_memory_mib,
     require_clean,
 )
+from svitt.records.training import PLAIN, Training
 
 __all__ = [
     "Outcome",
@@ -76,6 +77,7 @@ def make_record(
     peak_memory: float | None = None,
     gpu: str | None = None,
     threads: int | None = None,
+    training: Training = PLAIN,
     commit: tuple[str | None, bool | None] | None = None,
 ) -> Record:
     """A Record with commit, versions, hardware, time and memory of this process filled in.
@@ -105,6 +107,7 @@ def make_record(
             commit=commit_id,
             dirty=dirty,
             threads=threads,
+            training=None if training == PLAIN else training,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=versions,
             hardware=hardware,
@@ -173,7 +176,8 @@ def retire_record(path: Path) -> Record:
 
 
 def signed(data: Mapping[str, Any]) -> bytes:
-    """The file of a record: its data with the SHA-256 of its content."""
+    """The file of a record: its data with the SHA-256 of its content. Plain training is not written down."""
+    data = {key: value for key, value in data.items() if key != "training" or value is not None}
     whole = {**data, "content_sha256": _content_sha256(data)}
     return json.dumps(whole, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import svitt
 from svitt.errors import ConfigError
+from svitt.records.training import PLAIN, Training
 
 
 def is_project(folder: Path) -> bool:
@@ -37,16 +38,18 @@ def project_root(start: Path | None = None) -> Path:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The three folders that a run writes to.
+    """The three folders that a run writes to, and how it trains.
 
     runs: content-addressed training runs and executed notebooks (never committed).
     worlds: procedural videos (never committed).
     results: recorded results, ``<results>/<scale>/<chapter>/seed<k>.json``.
+    training: of models that are not found trained; part of their key among the runs.
     """
 
     runs: Path
     worlds: Path
     results: Path
+    training: Training = PLAIN
 
     @classmethod
     def open(cls, out_dir: str | Path = "") -> Workspace:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from svitt.config import require
+from svitt.data.device_transforms import augment_there, draw_augmentation
 from svitt.data.text import encode
 from svitt.data.transforms import MAX_SHIFT, augment
 
@@ -60,6 +61,19 @@ class Streams(NamedTuple):
 
 
 ONE_STAGE, IN_STAGES = Streams(order=0, draws=1), Streams(order=3, draws=2)
+# Where clips are augmented: in numpy on the host, by a gather on the device, or there where it is a GPU.
+Place = Literal["auto", "host", "device"]
+
+
+class Drawn(NamedTuple):
+    """What a batch is made of: the number of its stage, the clips (B,) of it, ascending, their captions
+    joined with the wrong ones, the generator that draws the rest, and how far a picture moves (pixels)."""
+
+    stage: int
+    chosen: list[int]
+    joined: list[str]
+    rng: np.random.Generator
+    shift: int
 
 
 @dataclass(frozen=True)
@@ -68,10 +82,12 @@ class Batches:
 
     stages: (first step, clips), the first from step 0. num_frames: drawn from a clip, one from each of
     as many intervals. max_shift: of the picture, in pixels; None is an eighth of its height, so that clips
-    of all resolutions are augmented alike. known: texts met so far, encoded.
+    of all resolutions are augmented alike. place: where that is done; the batches are the same to the last
+    bit, and on a device the clips of one stage at a time stay there as they are (``resident``). known: texts
+    met so far, encoded.
 
-    Errors: ConfigError for a batch larger than a stage, first steps that do not rise from 0, and streams
-    that meet.
+    Errors: ConfigError for a batch larger than a stage, first steps that do not rise from 0, streams that
+    meet, and an unknown place.
     """
 
     stages: Sequence[tuple[int, CaptionedClips]]
@@ -84,6 +100,8 @@ class Batches:
     max_shift: int | None = MAX_SHIFT
     streams: Streams = IN_STAGES
     known: KnownTexts = field(default_factory=dict, repr=False)
+    place: Place = "auto"
+    resident: dict[int, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         starts = [start for start, _ in self.stages]
@@ -99,10 +117,22 @@ class Batches:
         fewest = min(len(stage.clips) for _, stage in self.stages)
         size = self.batch_size
         require(1 <= size <= fewest, "batch_size", size, f"1 to {fewest}, the clips of a stage")
+        require(self.place in ("auto", "host", "device"), "place", self.place, "auto, host, device")
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """clips (B, T, C, H, W) float; ids and mask (B + B*K, L), the right captions first; positives
         (B, B + B*K) bool: equal captions. K is 0 without wrong captions."""
+        drawn = self._drawn(step)
+        clips, texts = self._on_device(drawn) if self._is_on_device() else self._on_host(drawn)
+        parts = [text.split(_JOIN) for text in texts]
+        captions = [part[0] for part in parts]
+        everything = captions + [caption for part in parts for caption in part[1:]]
+        ids, mask = encode_once(self.tokenizer, everything, self.max_length, self.known)
+        positives = torch.from_numpy(np.equal.outer(np.array(captions), np.array(everything)))
+        batch = {"clips": clips, "ids": ids, "mask": mask, "positives": positives}
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    def _drawn(self, step: int) -> Drawn:
         number = max(i for i, (start, _) in enumerate(self.stages) if start <= step)
         start, stage = self.stages[number]
         epoch, place = divmod(step - start, len(stage.clips) // self.batch_size)
@@ -111,17 +141,26 @@ class Batches:
         chosen: list[int] = sorted(order[place * self.batch_size : (place + 1) * self.batch_size].tolist())
         rng = np.random.default_rng([self.seed, self.streams.draws, step])
         options = [stage.wrong[i] for i in chosen] if stage.wrong else [()] * len(chosen)
-        drawn = [some[int(rng.integers(len(some)))] if some else () for some in options]
-        joined = [_JOIN.join([stage.captions[i], *wrong]) for i, wrong in zip(chosen, drawn, strict=True)]
+        wrong = [some[int(rng.integers(len(some)))] if some else () for some in options]
+        joined = [_JOIN.join([stage.captions[i], *texts]) for i, texts in zip(chosen, wrong, strict=True)]
         shift = stage.clips.shape[2] // 8 if self.max_shift is None else self.max_shift
-        clips, texts = augment(stage.clips[chosen], joined, self.num_frames, rng, shift)
-        parts = [text.split(_JOIN) for text in texts]
-        captions = [part[0] for part in parts]
-        everything = captions + [caption for part in parts for caption in part[1:]]
-        ids, mask = encode_once(self.tokenizer, everything, self.max_length, self.known)
-        positives = torch.from_numpy(np.equal.outer(np.array(captions), np.array(everything)))
-        batch = {"clips": clips, "ids": ids, "mask": mask, "positives": positives}
-        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+        return Drawn(number, chosen, joined, rng, shift)
+
+    def _on_host(self, drawn: Drawn) -> tuple[Tensor, list[str]]:
+        clips = self.stages[drawn.stage][1].clips[drawn.chosen]
+        return augment(clips, drawn.joined, self.num_frames, drawn.rng, drawn.shift)
+
+    def _is_on_device(self) -> bool:
+        return self.place == "device" or (self.place == "auto" and torch.device(self.device).type == "cuda")
+
+    def _on_device(self, drawn: Drawn) -> tuple[Tensor, list[str]]:
+        stored = self.stages[drawn.stage][1].clips
+        if drawn.stage not in self.resident:
+            self.resident.clear()  # of the stage before: two may be too much for a shared GPU
+            self.resident[drawn.stage] = torch.from_numpy(np.ascontiguousarray(stored)).to(self.device)
+        count, total = len(drawn.chosen), stored.shape[1]
+        how = draw_augmentation(count, total, self.num_frames, drawn.rng, drawn.shift)
+        return augment_there(self.resident[drawn.stage], drawn.chosen, how), how.texts(drawn.joined)
 
 
 def one_stage(

@@ -14,6 +14,7 @@ from svitt.atomic import replacing, write_atomically
 from svitt.config import to_dict
 from svitt.errors import CheckpointError
 from svitt.models.video_encoder import VideoEncoderConfig
+from svitt.training.captured_step import StepKind
 from svitt.training.curriculum import Curriculum, Stage, carried
 from svitt.training.trainer import Batch, TrainConfig, train
 
@@ -38,12 +39,14 @@ def train_stages(
     device: str = "cpu",
     title: str = "stage",
     progress: bool = True,
+    kind: StepKind = "plain",
 ) -> nn.Module:
     """The model after the last stage, in evaluation mode.
 
     base: the encoder but for what the stages change. model_of: a fresh model around an encoder.
     batches_of: (number, stage) -> step -> batch. prefix: of the encoder's names in the model's state.
-    folder: keeps ``stage-00``, ``stage-01``, ...; a stage found finished there is not trained again.
+    folder: keeps ``stage-00``, ``stage-01``, ...; a stage found finished there is not trained again. kind: of
+    step, as ``train`` has it.
 
     Errors: CheckpointError where a folder holds another stage than the curriculum asks for.
     """
@@ -63,7 +66,10 @@ def train_stages(
                 model.load_state_dict(carried(state, before, config, curriculum.carry, prefix))
             name = f"{title} {number + 1}/{len(curriculum.stages)}, {stage.num_frames} frames"
             batches = batches_of(number, stage)
-            train(model, batches, loss_of, settings, place, device=device, progress=progress, title=name)
+            train(
+                model, batches, loss_of, settings, place,
+                device=device, progress=progress, title=name, kind=kind,
+            )  # fmt: skip
             with replacing(place / WEIGHTS) as part:
                 save_file(model.state_dict(), part)
         state = {name: value.cpu() for name, value in model.state_dict().items()}

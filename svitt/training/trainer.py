@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from accelerate import Accelerator
@@ -21,6 +21,8 @@ from tqdm import tqdm
 
 from svitt.config import require
 from svitt.training import checkpoint
+from svitt.training.captured_step import CapturedStep, StepKind, rate_on_device
+from svitt.training.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,13 @@ def learning_rate_factor(step: int, config: TrainConfig) -> float:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices only: vectors, scalars and biases are left out, as in the release."""
+    """Weight decay on matrices only: vectors, scalars and biases are left out, as in the release. In a stack
+    they have a dimension more."""
     trained = [p for p in model.parameters() if p.requires_grad]
+    vector = 2 if isinstance(model, Stack) else 1
     return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim > vector], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= vector], "weight_decay": 0.0},
     ]
 
 
@@ -101,46 +105,77 @@ def train(
     device: str = "cpu",
     progress: bool = True,
     title: str = "train",
+    kind: StepKind = "plain",
 ) -> nn.Module:
     """Trains ``model`` in place and returns it in evaluation mode, on ``device``.
 
     batch_at: step -> batch, a pure function of the step. loss_of: (model, batch) -> scalar loss.
-    folder: holds the log and the checkpoints; a checkpoint found there is gone on from.
+    folder: holds the log and the checkpoints; a checkpoint found there is gone on from. kind: "captured"
+    repeats the step from a CUDA graph (on a CPU it is the plain step); ``loss_of`` must then compute on the
+    device alone, without a generator of its own. The gradients of a ``Stack`` are clipped model by model.
+
+    Errors: ConfigError for an unknown kind; FloatingPointError for a loss that is no number.
     """
+    require(kind in get_args(StepKind), "kind", kind, ", ".join(get_args(StepKind)))
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.mixed_precision)
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, config.weight_decay), lr=config.learning_rate, betas=config.betas
-    )
+    graph = kind == "captured" and accelerator.device.type == "cuda"
+    groups = parameter_groups(model, config.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, capturable=graph)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, config))
     prepared, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
     log, first = TrainingLog(folder / LOG), 0
     if (found := checkpoint.newest(folder)) is not None:
         checkpoint.load(accelerator, found[0])
         first = found[1]
+    if graph:
+        rate_on_device(optimizer, accelerator.device)
     log.write({"event": "resume" if first else "begin", "step": first})
     prepared.train()
+
+    def update(batch: Batch) -> Tensor:
+        loss = loss_of(prepared, batch)
+        accelerator.backward(loss)
+        if isinstance(model, Stack):
+            model.clip_gradients(config.clip_norm)
+        else:
+            accelerator.clip_grad_norm_(prepared.parameters(), config.clip_norm)
+        optimizer.step()
+        return loss
+
+    take = CapturedStep(update, optimizer.zero_grad, accelerator.device)
     bar = tqdm(
         range(first, config.steps), initial=first, total=config.steps, desc=title, disable=not progress
     )
-    for step in bar:
-        began = time.process_time()
-        loss = loss_of(prepared, batch_at(step))
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(prepared.parameters(), config.clip_norm)
-        rate = schedule.get_last_lr()[0]
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        value = loss.item()
-        log.write({"step": step, "loss": value, "rate": rate, "cpu_seconds": time.process_time() - began})
+
+    def note(entry: dict[str, Any]) -> None:
+        value = entry["loss"].item()
+        log.write(entry | {"loss": value})
         if not math.isfinite(value):
             raise FloatingPointError(
-                f"the loss of step {step} in {folder} is {value}; lower the learning rate"
+                f"the loss of step {entry['step']} in {folder} is {value}; lower the learning rate"
             )
-        if step % 20 == 0:
+        if entry["step"] % 20 == 0:
             bar.set_postfix(loss=f"{value:.3f}", refresh=False)
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+
+    unread: list[dict[str, Any]] = []
+    for step in bar:
+        began = time.process_time()
+        batch = batch_at(step)
+        if kind == "captured":
+            loss = take(batch)
+        else:
+            loss = update(batch).detach()
+            optimizer.zero_grad()
+        schedule.step()
+        rate = config.learning_rate * learning_rate_factor(step, config)
+        seconds = time.process_time() - began
+        unread.append({"step": step, "loss": loss, "rate": rate, "cpu_seconds": seconds})
+        kept = (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps
+        # A GPU is asked for the next step before the loss of this one is waited for.
+        while len(unread) > (1 if graph and not kept else 0):
+            note(unread.pop(0))
+        if kept:
             checkpoint.save(accelerator, folder, step + 1)
     unwrapped: nn.Module = accelerator.unwrap_model(prepared)
     accelerator.free_memory()

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from svitt.batch.batch import command_line
 from svitt.batch.grid import Chapter, Job
 from svitt.cli import main
 from svitt.commands import run
 from svitt.records.attempts import read_attempts
-from svitt.records.record import read_record
+from svitt.records.code_hash import code_hash
+from svitt.records.entry_points import entry_point
+from svitt.records.record import read_outcomes, read_record, write_record
 
 ROOT = Path(__file__).parents[2]
 CPU = ROOT / "data" / "results" / "cpu"
@@ -73,6 +76,10 @@ def test_rerun_gives_up_the_records_of_every_set_of_a_chapter(copied: tuple[Path
         (["--jobs", "0"], "jobs = 0"),
         (["--threads", "0"], "threads = 0"),
         (["--device", "gpu"], "device = 'gpu'"),
+        (["--captured"], "--captured = True is out of range"),
+        (["--stack"], "--stack = True is out of range"),
+        (["--stack", "--record-only"], "04_node_sparsity has no models that are trained as a stack"),
+        (["--stack", "--record-only", "--shard", "1/2"], "--shard = '1/2' is out of range"),
     ],
 )
 def test_a_wrong_call_gives_up_no_record(
@@ -82,6 +89,43 @@ def test_a_wrong_call_gives_up_no_record(
     assert main(["run", "04", "--scale", "cpu", "--rerun", "--out", str(out), *wrong]) == 2
     assert said in capsys.readouterr().err
     assert left(out, "04_node_sparsity") == [0, 1, 2, 3, 4] and not jobs
+
+
+def test_models_trained_otherwise_are_not_recorded_beside_others(
+    copied: tuple[Path, list[Job]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, jobs = copied
+    call = ["run", "04", "--scale", "cpu", "--record-only", "--captured"]
+    assert main([*call, "--seeds", "0-9", "--out", str(out)]) == 2
+    assert "plain: seeds [0, 1, 2, 3, 4]; --captured: now" in capsys.readouterr().err and not jobs
+    assert main([*call, "--seeds", "1", "--fresh", str(out / "new")]) == 0
+    assert {(job.chapter.name, job.training.step) for job in jobs} == {
+        ("04_node_sparsity", "captured"), ("04_node_sparsity_movers", "captured"),
+    }  # fmt: skip
+    line = command_line(jobs[0])
+    assert "--record-only --captured" in line
+
+
+def test_a_stack_is_of_the_seeds_that_are_asked_for_and_not_recorded_in_another(
+    copied: tuple[Path, list[Job]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, jobs = copied
+    call = ["run", "01", "--scale", "cpu", "--record-only", "--stack", "--out", str(out)]
+    assert main([*call, "--seeds", "0-2"]) == 0
+    assert [(job.seed, job.training.stacked) for job in jobs] == [(s, (0, 1, 2)) for s in (0, 1, 2)]
+    (committed,) = (CPU / "01_frame_shuffle").glob("seed1.json")
+    outcomes = read_outcomes(committed)
+    place = out / "results" / "cpu" / "01_frame_shuffle" / "seed1.json"
+    for stacked, rest in (((0, 1, 2), (0, 1, 2)), ((1, 7), (0, 2))):
+        training = jobs[0].training.model_copy(update={"stacked": stacked})
+        code = code_hash(entry_point("01_frame_shuffle")).hash  # of a record made now
+        now = read_record(committed).model_copy(update={"training": training, "code_hash": code})
+        write_record(out / "results", now, outcomes)
+        jobs.clear()
+        assert main([*call, "--seeds", "0-2"]) == 0
+        assert [(job.seed, job.training.stacked) for job in jobs] == [(0, rest), (2, rest)]
+        place.unlink()
+    assert "1 seeds read from the record" in capsys.readouterr().out
 
 
 def test_the_way_out_of_a_stale_further_set_measures_that_set_alone(

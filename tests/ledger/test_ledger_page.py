@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from svitt.ledger.check import write_snapshot
 from svitt.ledger.claims import load_claims, rule_hashes
 from svitt.ledger.verdicts import ledger
 from svitt.records.code_list import write_code
-from svitt.records.record import make_record, write_record
+from svitt.records.record import make_record, read_outcomes, read_record, write_record
+from svitt.records.training import Training
 from tests.records.codes import toy_code
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +58,13 @@ def write_results(results: Path, scale: str = "cpu") -> None:
         write_record(results, record, outcomes)
 
 
+# Each with its source files: Sphinx keeps those of a build before in the same process.
+READERS: dict[str, dict[str, Any]] = {
+    "myst_parser": {"source_suffix": {".md": "markdown"}},
+    "myst_nb": {"source_suffix": {".md": "myst-nb", ".ipynb": "myst-nb"}, "nb_execution_mode": "off"},
+}
+
+
 class Site:
     """A project folder with a small book; ``build`` returns the warnings."""
 
@@ -72,7 +81,7 @@ class Site:
         (book / f"{CHAPTER}.md").write_text("# Five\n\n```{claim} efficiency\n```\n")
         shutil.copytree(ROOT / "book" / "_assets", book / "_assets", ignore=shutil.ignore_patterns("vendor"))
 
-    def build(self) -> list[str]:
+    def build(self, reader: str = "myst_parser") -> list[str]:
         log = self.root / "warnings"
         with log.open("w") as warnings, patch_docutils(), docutils_namespace():
             Sphinx(
@@ -82,7 +91,8 @@ class Site:
                 self.root / "doctrees",
                 "html",
                 confoverrides={
-                    "extensions": ["myst_parser", "svitt_ledger", "svitt_machine"],
+                    "extensions": [reader, "svitt_ledger", "svitt_machine", "svitt_made_on"],
+                    **READERS[reader],
                     "html_static_path": [str(self.root / "book" / "_assets")],
                     "html_theme": "basic",
                 },
@@ -216,3 +226,47 @@ def test_the_filter_works_in_the_static_page(site: Site) -> None:
         assert rows.count() == sum("tubes" in claim.sources for claim in CLAIMS)
         assert errors == []
         browser.close()
+
+
+def notebook(scale: str) -> str:
+    source = f'scale = "{scale}"  # smoke or cpu\nseed = 0'
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": "# Five\n\nText."},
+        {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source, "outputs": [],
+         "execution_count": None},
+    ]  # fmt: skip
+    return json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": cells})
+
+
+def test_a_chapter_says_on_which_device_its_records_were_made(site: Site) -> None:
+    write_results(site.results)
+    path = site.results / "cpu" / CHAPTER / "seed2.json"
+    record = read_record(path)
+    hardware = record.hardware.model_copy(update={"gpu": "NVIDIA H100"})
+    other = record.model_copy(update={"hardware": hardware, "training": Training(stacked=(2, 3))})
+    outcomes = read_outcomes(path)
+    path.unlink()
+    write_record(site.results, other, outcomes)
+    (site.root / "book" / f"{CHAPTER}.md").unlink()
+    page = site.root / "book" / f"{CHAPTER}.ipynb"
+    said = []
+    for scale in ("cpu", "gpu"):
+        page.write_text(notebook(scale))
+        site.build("myst_nb")  # a verdict over both devices is refused, which is a warning
+        first = site.page(CHAPTER).select_one("h1 + p.made-on")
+        assert first is not None
+        said.append(first.text)
+    cpu = f"CPU {record.hardware.cpu} ({record.hardware.cores} cores), 1 thread"
+    assert said == [
+        f"The records of scale cpu shown here were made on {cpu}: {CHAPTER} seeds 0-1; on GPU NVIDIA H100, 1 "
+        f"thread, models trained in a stack of 2 seeds: {CHAPTER} seeds 2.",
+        "Nothing is recorded at scale gpu in this edition.",
+    ]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("0*.ipynb")), ids=lambda path: path.stem)
+def test_the_scale_of_every_chapter_is_found(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    from svitt_made_on import shown_scale
+
+    assert shown_scale(path) == "cpu"

@@ -25,6 +25,7 @@ from svitt.records.record import (
     require_clean,
     write_record,
 )
+from svitt.records.training import Training, one_way_of_training
 from tests.records.codes import toy_code
 
 OUTCOMES = {
@@ -205,3 +206,22 @@ def test_environment_does_not_import_torch() -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert environment()[1].gpu is None
+
+
+def test_training_stands_in_a_record_only_where_it_is_not_plain(tmp_path: Path) -> None:
+    plain = write_record(tmp_path, record(0), OUTCOMES)
+    assert "training" not in json.loads(plain.read_text()) and read_record(plain).training is None
+    stacked = Training(stacked=(1, 2))
+    path = write_record(tmp_path, record(1, training=stacked), OUTCOMES)
+    assert json.loads(path.read_text())["training"] == {"step": "plain", "stacked": [1, 2]}
+    assert read_record(path).training == stacked and stacked.text == "a stack of 2 seeds"
+
+
+def test_one_verdict_is_of_one_way_of_training() -> None:
+    one, other = Training(stacked=(0, 1)), Training(stacked=(2, 3))
+    one_way_of_training({0: one, 1: one, 2: other}, [other])
+    one_way_of_training({0: None, 1: Training()}, [Training()])
+    with pytest.raises(RecordError, match=r"plain: seeds \[2\]; --stack: seeds \[0, 1\]"):
+        one_way_of_training({2: None, 0: one, 1: one})
+    with pytest.raises(RecordError, match=r"--stack: seeds \[0\]; --captured: now.*--fresh DIR"):
+        one_way_of_training({0: one}, [Training(step="captured")])

@@ -7,6 +7,7 @@ frozen. Raw outcomes, per order: ``<variant>/<order>/rank`` (best rank of a righ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -20,19 +21,32 @@ from svitt.experiments.shared.one_object_model import (
     Settings,
     probe_texts,
     trained_variant,
+    variant_training,
     world_spec,
 )
 from svitt.experiments.shared.result_collector import Found
+from svitt.experiments.shared.stacked_models import train_stack
 from svitt.experiments.shared.tiny_models import (
     embed_clips,
     world_data,
 )
 from svitt.records.workspace import Workspace
 
-__all__ = ["CHAPTER", "SCALES", "TIMED", "Settings", "measure"]
+__all__ = ["CHAPTER", "SCALES", "TIMED", "Settings", "measure", "stack"]
 
 CHAPTER = "01_frame_shuffle"
 TIMED: tuple[str, ...] = ()
+
+
+def stack(settings: Settings, seeds: Sequence[int], device: str, workspace: Workspace) -> dict[int, float]:
+    """Trains the variants, all seeds of each as one stack; the CPU seconds of each seed."""
+    data = [world_data(world_spec(settings, seed), workspace, settings.image_size) for seed in seeds]
+    total = dict.fromkeys(seeds, 0.0)
+    for name in VARIANTS:
+        trainings = [variant_training(name, settings, d, s) for d, s in zip(data, seeds, strict=True)]
+        for seed, seconds in train_stack(trainings, device, workspace).items():
+            total[seed] += seconds
+    return total
 
 
 def measure(settings: Settings, seed: int, device: str, workspace: Workspace) -> Measurement:

@@ -79,8 +79,8 @@ def trained(
     seed, device = batches.seed, batches.device
 
     def run(folder: Path) -> nn.Module:
-        title = f"{kind} {batches.num_frames} frames, seed {seed}"
-        return train(model, batches, contrastive_loss, recipe, folder, device=device, title=title)
+        title, step = f"{kind} {batches.num_frames} frames, seed {seed}", workspace.training.step
+        return train(model, batches, contrastive_loss, recipe, folder, device=device, title=title, kind=step)
 
     code = code_hash(f"{__name__}:trained").hash
     return train_once(

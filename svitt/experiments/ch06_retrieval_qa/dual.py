@@ -129,8 +129,8 @@ def fine_tuned(
         frames = variant.settings.num_frames
         batches = Batches([(0, shown)], tokenizer, frames, tune.batch_size, seed, MAX_LENGTH, device)
         recipe = TrainConfig(tune.steps, tune.batch_size, tune.learning_rate, warmup_steps=tune.warmup_steps)
-        title = f"fine-tune {seed}"
-        return train(model, batches, staged_loss, recipe, folder, device=device, title=title)
+        title, step = f"fine-tune {seed}", workspace.training.step
+        return train(model, batches, staged_loss, recipe, folder, device=device, title=title, kind=step)
 
     code = code_hash(f"{__name__}:fine_tuned").hash
     return train_once(

@@ -149,8 +149,10 @@ def trained_variant(
     def trained(folder: Path) -> nn.Module:
         batches = staged_batches(settings, data, seed, device)
         kept = Snapshots(batches, model, snapshot_steps(settings, sparse), folder)
-        title = f"{variant} {seed}"
-        return train(model, kept, staged_loss, recipe(settings), folder, device=device, title=title)
+        title, step = f"{variant} {seed}", workspace.training.step
+        return train(
+            model, kept, staged_loss, recipe(settings), folder, device=device, title=title, kind=step
+        )
 
     code = code_hash(f"{__name__}:trained_variant").hash
     found, run = train_once(

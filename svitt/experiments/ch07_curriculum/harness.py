@@ -118,6 +118,7 @@ def run(bench: Bench, curriculum: Curriculum, rate: float, title: str) -> Traine
         return train_stages(
             curriculum, base, recipe, model_of=bench.model, batches_of=bench.batches,
             loss_of=contrastive_loss, folder=folder, device=bench.device, title=f"{title} {bench.seed}",
+            kind=bench.workspace.training.step,
         )  # fmt: skip
 
     model, place = train_once(

@@ -12,6 +12,7 @@ from svitt.data.worlds.shapes.grammar import REVERSED_VERB, VERBS
 from svitt.data.worlds.shapes.world import Split, WorldSpec
 from svitt.evaluation.frame_order import ProbeTexts
 from svitt.experiments.shared.tiny_models import (
+    DualTraining,
     WorldData,
     dual_encoder_config,
     embed_texts,
@@ -85,10 +86,8 @@ def world_spec(settings: Settings, seed: int) -> WorldSpec:
     return WorldSpec(seed, settings.num_train, held, settings.num_test, held)
 
 
-def trained_variant(
-    name: str, settings: Settings, data: WorldData, seed: int, device: str, workspace: Workspace
-) -> DualEncoder:
-    """The model of one variant, trained now or found."""
+def variant_training(name: str, settings: Settings, data: WorldData, seed: int) -> DualTraining:
+    """How the model of one variant is trained."""
     variant = VARIANTS[name]
     steps = {"mixed": settings.steps_mixed, "static": settings.steps_static}.get(
         name, settings.steps_baseline
@@ -101,7 +100,7 @@ def trained_variant(
         depth=settings.depth,
         num_heads=settings.num_heads,
     )
-    return trained_dual_encoder(
+    return DualTraining(
         data,
         dual_encoder_config(video, data, frames=variant.frames),
         TrainConfig(
@@ -116,9 +115,14 @@ def trained_variant(
         clip_frames=variant.num_frames or settings.num_frames,
         key={"dial": variant.dial},
         seed=seed,
-        device=device,
-        workspace=workspace,
     )
+
+
+def trained_variant(
+    name: str, settings: Settings, data: WorldData, seed: int, device: str, workspace: Workspace
+) -> DualEncoder:
+    """The model of one variant, trained now or found."""
+    return trained_dual_encoder(variant_training(name, settings, data, seed), device, workspace)
 
 
 def probe_texts(

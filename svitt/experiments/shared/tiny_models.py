@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from svitt.models.text_encoder import TextConfig
 from svitt.models.video_encoder import VideoEncoderConfig
 from svitt.records.code_hash import code_hash
 from svitt.records.workspace import Workspace
-from svitt.training.batches import one_stage
+from svitt.training.batches import Batches, one_stage
 from svitt.training.contrastive import contrastive_loss
 from svitt.training.trainer import TrainConfig, train
 
@@ -79,53 +79,67 @@ def dual_encoder_config(video: VideoEncoderConfig, data: WorldData, **changes: A
     return DualEncoderConfig(video, text, embed_dim=video.width, **changes)
 
 
-def trained_dual_encoder(
-    data: WorldData,
-    model_config: DualEncoderConfig,
-    train_config: TrainConfig,
-    captions: Sequence[str],
-    *,
-    kind: str,
-    clip_frames: int,
-    key: dict[str, Any],
-    seed: int,
-    device: str,
-    workspace: Workspace,
-) -> DualEncoder:
-    """The dual encoder trained on the world's training clips with these captions.
+@dataclass(frozen=True)
+class DualTraining:
+    """How one dual encoder is trained on a world's training clips.
 
     kind: the run folder's name. clip_frames: drawn from each clip. key: what else determines ``captions``
-    (the dial, for one). A run of the same configuration, seed and code is loaded, an interrupted one goes
-    on from its last checkpoint.
+    (the dial, for one).
     """
-    config = {
-        "world": to_dict(data.world.spec),
-        "size": data.size,
-        "model": to_dict(model_config),
-        "train": to_dict(train_config),
-        "clip_frames": clip_frames,
-        **key,
-    }
-    model = DualEncoder(model_config, seed)
 
-    def trained(folder: Path) -> nn.Module:
-        batches = one_stage(
-            data.clips("train"),
-            captions,
-            data.tokenizer,
-            clip_frames,
-            train_config.batch_size,
-            seed,
-            max_length=model_config.text.max_length,
+    data: WorldData
+    model_config: DualEncoderConfig
+    train_config: TrainConfig
+    captions: Sequence[str]
+    kind: str
+    clip_frames: int
+    key: Mapping[str, Any]
+    seed: int
+
+    def config(self) -> dict[str, Any]:
+        """What determines the weights beside seed and device."""
+        return {
+            "world": to_dict(self.data.world.spec),
+            "size": self.data.size,
+            "model": to_dict(self.model_config),
+            "train": to_dict(self.train_config),
+            "clip_frames": self.clip_frames,
+            **self.key,
+        }
+
+    def batches(self, device: str) -> Batches:
+        """The batches of the training."""
+        return one_stage(
+            self.data.clips("train"),
+            self.captions,
+            self.data.tokenizer,
+            self.clip_frames,
+            self.train_config.batch_size,
+            self.seed,
+            max_length=self.model_config.text.max_length,
             device=device,
         )
-        title = f"{kind} {seed}"
-        return train(model, batches, contrastive_loss, train_config, folder, device=device, title=title)
 
-    code = code_hash(f"{__name__}:trained_dual_encoder").hash
+
+def trained_dual_encoder(how: DualTraining, device: str, workspace: Workspace) -> DualEncoder:
+    """The dual encoder trained so. A run of the same configuration, seed and code is loaded, an interrupted
+    one goes on from its last checkpoint."""
+    model, recipe = DualEncoder(how.model_config, how.seed), how.train_config
+
+    def trained(folder: Path) -> nn.Module:
+        title, step = f"{how.kind} {how.seed}", workspace.training.step
+        batches = how.batches(device)
+        return train(model, batches, contrastive_loss, recipe, folder, device=device, title=title, kind=step)
+
     return train_once(
-        kind, config, seed, device, workspace, code=code, steps=train_config.steps, model=model, train=trained
-    )[0]
+        how.kind, how.config(), how.seed, device, workspace,
+        code=dual_training_code(), steps=recipe.steps, model=model, train=trained,
+    )[0]  # fmt: skip
+
+
+def dual_training_code() -> str:
+    """The hash that the runs of ``trained_dual_encoder`` are found by."""
+    return code_hash(f"{__name__}:trained_dual_encoder").hash
 
 
 def load_weights(model: DualEncoder, path: Path) -> DualEncoder:

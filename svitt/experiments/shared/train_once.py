@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from svitt.atomic import replacing
+from svitt.errors import ConfigError
 from svitt.records.run_store import Run, RunStore
+from svitt.records.training import PLAIN
 from svitt.records.workspace import Workspace
 from svitt.training.trainer import LOG
 
@@ -38,18 +40,38 @@ def train_once(
 
     kind, config, seed, code: what determines the weights; ``code`` is the hash of the caller. train: trains
     in the folder it is given, going on from what is there, and returns the trained module. kept: its weights
-    that are worth keeping (default: all); the others stay as they are in ``model``.
+    that are worth keeping (default: all); the others stay as they are in ``model``. A workspace whose models
+    are not trained plainly keeps its runs apart.
+
+    Errors: ConfigError for a model of a stack that the stack has not trained.
     """
-    key = {**config, "device": torch.device(device).type}
-    with RunStore(workspace.runs).open(kind, key, seed, code) as run:
+    with RunStore(workspace.runs).open(kind, run_key(config, device, workspace), seed, code) as run:
         if not run.finished:
+            if workspace.training.stacked:
+                raise ConfigError(
+                    f"{kind}, seed {seed}: --stack trains no model of this kind; leave it out here"
+                )
             before, began = spent(run.path), time.process_time()
             trained = train(run.path)
-            with replacing(run.path / WEIGHTS) as part:
-                save_file(trained.state_dict() if kept is None else kept(trained), part)
-            run.finish({"steps": steps, "cpu_seconds": before + time.process_time() - began})
+            weights = trained.state_dict() if kept is None else kept(trained)
+            finish(run, weights, steps, before + time.process_time() - began)
         model.load_state_dict(load_file(run.path / WEIGHTS), strict=kept is None)
         return model.to(device).eval(), run
+
+
+def run_key(config: Mapping[str, Any], device: str, workspace: Workspace) -> dict[str, Any]:
+    """The configuration that a run is found by: with the kind of device, and the training where not plain."""
+    key: dict[str, Any] = {**config, "device": torch.device(device).type}
+    if workspace.training != PLAIN:
+        key["training"] = workspace.training.model_dump(mode="json")
+    return key
+
+
+def finish(run: Run, weights: dict[str, Tensor], steps: int, cpu_seconds: float) -> None:
+    """Keeps the weights of a run and marks it finished."""
+    with replacing(run.path / WEIGHTS) as part:
+        save_file(weights, part)
+    run.finish({"steps": steps, "cpu_seconds": cpu_seconds})
 
 
 def spent(folder: Path) -> float:

@@ -187,8 +187,10 @@ def trained_two_object_model(
 
     def trained(folder: Path) -> nn.Module:
         batches = staged_batches(settings, data, seed, device)
-        title = f"two objects {seed}"
-        return train(model, batches, staged_loss, recipe(settings), folder, device=device, title=title)
+        title, step = f"two objects {seed}", workspace.training.step
+        return train(
+            model, batches, staged_loss, recipe(settings), folder, device=device, title=title, kind=step
+        )
 
     code = code_hash(f"{__name__}:trained_two_object_model").hash
     return train_once(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from svitt.errors import ConfigError
 from svitt.experiments.shared.train_once import WEIGHTS, spent, train_once
+from svitt.records.training import Training
 from svitt.records.workspace import Workspace
 
 
@@ -70,3 +73,21 @@ def test_only_what_is_worth_keeping_is_kept(tmp_path: Path) -> None:
     )  # fmt: skip
     assert float(found.weight[0, 0]) == 7.0 and torch.equal(found.bias, before)
     assert (place.path / WEIGHTS).is_file()
+
+
+def test_models_of_another_training_are_kept_apart(tmp_path: Path) -> None:
+    workspace, log = Workspace.open(tmp_path), []
+    captured = replace(workspace, training=Training(step="captured"))
+    places = [run(w, log)[1] for w in (workspace, captured, captured)]
+    assert log == ["trained", "trained"]
+    assert places[0].path != places[1].path == places[2].path
+    assert "training" not in places[0].key["config"]
+    assert places[1].key["config"]["training"] == {"step": "captured", "stacked": []}
+
+
+def test_a_stack_is_never_completed_by_a_model_trained_alone(tmp_path: Path) -> None:
+    log: list[str] = []
+    stacked = replace(Workspace.open(tmp_path), training=Training(stacked=(0, 1)))
+    with pytest.raises(ConfigError, match="toy, seed 0: --stack trains no model of this kind"):
+        run(stacked, log)
+    assert not log

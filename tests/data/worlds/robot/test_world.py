@@ -226,3 +226,14 @@ def test_the_first_backend_that_works_is_taken_and_a_named_one_is_the_only_one(
 def test_a_backend_that_ends_its_process_does_not_work(renderer: dict[str, str]) -> None:
     assert not gl.works(gl.variables_of("no such backend"))
     assert gl.works(renderer)
+
+
+def test_from_the_wrist(made: World, tmp_path: Path) -> None:
+    spec = dataclasses.replace(SPEC, num_train=1, num_test=0, wrist=True)
+    world = make_world(spec, tmp_path / "w", workers=1, progress=False)
+    clip, held = world.split("train")[0], world.split("viewpoints")[0]
+    assert (clip.camera.name, held.camera.name) == ("gripperPOV", "behindGripper")
+    same = made.split("train")[0]
+    assert clip.action == same.action and np.array_equal(clip.truth().steps, same.truth().steps)
+    assert not np.array_equal(read_clip(clip.path, range(16)), read_clip(same.path, range(16)))
+    assert (clip.truth().masks == ARM).any()

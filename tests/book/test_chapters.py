@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -26,6 +27,7 @@ from tests.book.tools import CHAPTERS, ROOT, toc_pages
 by_name = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 PARAMETERS = {"scale": "cpu", "seed": 0, "device": "cpu", "out_dir": ""}
 TAG = "nbval-check-output"
+WORLDS = ROOT / "book" / "worlds.ipynb"
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|work|Users|tmp|private|mnt)/\w")
 
 
@@ -40,7 +42,7 @@ def code_cells(chapter: Path) -> list[nbformat.NotebookNode]:
 def test_the_chapters_are_the_notebooks_of_the_contents() -> None:
     assert CHAPTERS
     listed = [page for page in toc_pages(ROOT / "_toc.yml") if (ROOT / "book" / f"{page}.ipynb").exists()]
-    assert listed == [chapter.stem for chapter in CHAPTERS]
+    assert listed == [WORLDS.stem, *(chapter.stem for chapter in CHAPTERS)]
 
 
 @by_name
@@ -70,7 +72,7 @@ def test_form(chapter: Path) -> None:
     assert long == [], "code cells of more than 25 lines; move the work into svitt"
 
 
-@by_name
+@pytest.mark.parametrize("chapter", [*CHAPTERS, WORLDS], ids=lambda path: path.stem)
 def test_committed_outputs(chapter: Path) -> None:
     cells = code_cells(chapter)
     assert [cell.source for cell in cells if cell.execution_count is None and cell.source.strip()] == []
@@ -155,14 +157,16 @@ def out_dir(smoke_workspace: Path) -> Path:
 @pytest.fixture(scope="module")
 def replay(out_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Replay:
     folder = tmp_path_factory.mktemp("copies")
-    return nbval([smoke_copy(chapter, folder, out_dir) for chapter in CHAPTERS])
+    copies = [smoke_copy(chapter, folder, out_dir) for chapter in CHAPTERS]
+    shutil.copy(WORLDS, folder)  # no parameters: it shows the samples as they are
+    return nbval([*copies, folder / WORLDS.name])
 
 
 @pytest.mark.slow
 def test_every_chapter_runs_at_smoke(replay: Replay) -> None:
     assert replay.status == 0, replay.report
     assert replay.failed == {}
-    assert replay.passed >= sum(len(code_cells(chapter)) for chapter in CHAPTERS)
+    assert replay.passed >= sum(len(code_cells(page)) for page in [*CHAPTERS, WORLDS])
 
 
 # In the kernel, before the chapter's first cell: once ``svitt.layers.attention`` is imported, the attention

@@ -9,7 +9,6 @@ import pytest
 
 from svitt.cli import main
 from svitt.records.record import read_outcomes, read_record
-from svitt.records.training import Training
 
 ROOT = Path(__file__).parents[2]
 CHAPTER = "01_frame_shuffle"
@@ -19,27 +18,23 @@ CHAPTER = "01_frame_shuffle"
 def test_a_notebook_and_record_only_give_the_same_outcomes_to_the_last_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worlds are shared, the trainings are not. Captured steps are plain ones on a CPU."""
+    """The worlds are shared, the trainings are not."""
     monkeypatch.chdir(ROOT)
     found = {}
-    for way in ("alone", "notebook", "captured"):
+    for way in ("alone", "notebook"):
         out = tmp_path / way
         out.mkdir()
         if way != "alone":
             (out / "worlds").symlink_to(tmp_path / "alone" / "worlds")
-        options = {"alone": ["--record-only"], "notebook": [], "captured": ["--record-only", "--captured"]}
-        assert main(["run", CHAPTER, "--scale", "smoke", "--out", str(out), *options[way]]) == 0
+        options = ["--record-only"] if way == "alone" else []
+        assert main(["run", CHAPTER, "--scale", "smoke", "--out", str(out), *options]) == 0
         path = out / "results" / "smoke" / CHAPTER / "seed0.json"
         found[way] = read_record(path), read_outcomes(path)
         kept = list((out / "runs" / "notebooks").rglob("*.ipynb"))
         assert len(kept) == (1 if way == "notebook" else 0)
-    alone, outcomes = found["alone"]
-    for way in ("notebook", "captured"):
-        record, others = found[way]
-        assert record.outcomes_sha256 == alone.outcomes_sha256 and record.values == alone.values
-        assert record.threads == alone.threads == 1 and record.parameters == alone.parameters
-        assert outcomes.keys() == others.keys()
-        for name, value in outcomes.items():
-            assert value.dtype == others[name].dtype and np.array_equal(value, others[name]), name
-    assert found["captured"][0].training == Training(step="captured")
-    assert found["notebook"][0].training is None
+    (alone, outcomes), (record, others) = found["alone"], found["notebook"]
+    assert record.outcomes_sha256 == alone.outcomes_sha256 and record.values == alone.values
+    assert record.threads == alone.threads == 1 and record.parameters == alone.parameters
+    assert outcomes.keys() == others.keys()
+    for name, value in outcomes.items():
+        assert value.dtype == others[name].dtype and np.array_equal(value, others[name]), name

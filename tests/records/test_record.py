@@ -213,7 +213,7 @@ def test_training_stands_in_a_record_only_where_it_is_not_plain(tmp_path: Path) 
     assert "training" not in json.loads(plain.read_text()) and read_record(plain).training is None
     stacked = Training(stacked=(1, 2))
     path = write_record(tmp_path, record(1, training=stacked), OUTCOMES)
-    assert json.loads(path.read_text())["training"] == {"step": "plain", "stacked": [1, 2]}
+    assert json.loads(path.read_text())["training"] == {"step": "plain", "stacked": [1, 2], "code": ""}
     assert read_record(path).training == stacked and stacked.text == "a stack of 2 seeds"
 
 

@@ -61,6 +61,11 @@ def test_seeds_of_a_stack_are_measured_as_if_each_were_trained_alone(
     (tmp_path / "alone" / "worlds").symlink_to(tmp_path / "worlds")
     alone = ensure(0, tmp_path / "alone", Training())
     assert alone.record.training is None
+    (tmp_path / "captured").mkdir()
+    (tmp_path / "captured" / "worlds").symlink_to(tmp_path / "worlds")
+    captured = ensure(0, tmp_path / "captured", Training(step="captured"))
+    assert captured.record.training == Training(step="captured")
+    assert captured.record.outcomes_sha256 == alone.record.outcomes_sha256  # plain steps, on a CPU
     for name, value in alone.outcomes.items():
         other = stacked[0].outcomes[name]
         if value.dtype.kind == "f":  # recorded with three or four digits

@@ -82,7 +82,7 @@ def test_models_of_another_training_are_kept_apart(tmp_path: Path) -> None:
     assert log == ["trained", "trained"]
     assert places[0].path != places[1].path == places[2].path
     assert "training" not in places[0].key["config"]
-    assert places[1].key["config"]["training"] == {"step": "captured", "stacked": []}
+    assert places[1].key["config"]["training"] == {"step": "captured", "stacked": [], "code": ""}
 
 
 def test_a_stack_is_never_completed_by_a_model_trained_alone(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What was known of the order dial before its seeds ran: its outcomes on tuning seeds, and its instrument.
 
-Beside the outcomes of ``order_dial``: shares trained twice as long (``<split>/twice_share_0.1/...``) and from
+Beside the outcomes of ``order_dial``: shares trained twice as long (``<split>/twice_share_0.2/...``) and from
 other weights and batches (``<split>/again_share_1/...``); and what a perfect reader of the frames shown and a
 reader of captions alone would score: expectations (1, clips) under ``<split>/<reader>/<order>/hit`` (R@1) and
 ``.../flip``. The blind one knows the captions with verbs of the training split.
@@ -36,8 +36,8 @@ class Settings:
 
     seeds: tuple[int, ...]
     dial: order_dial.Settings = field(default_factory=lambda: order_dial.SCALES["cpu"])
-    twice: tuple[float, ...] = (0.05, 1.0)
-    again: tuple[float, ...] = (0.05, 1.0)
+    twice: tuple[float, ...] = (0.2, 1.0)
+    again: tuple[float, ...] = (0.2, 1.0)
 
 
 SCALES: Mapping[str, Settings] = {

@@ -69,6 +69,11 @@ class Mover:
         return noun(self.colour, self.shape, self.texture, self.size)
 
     @property
+    def phrase(self) -> str:
+        """With its article, e.g. "a red ring" or "an orange bar"."""
+        return f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}"
+
+    @property
     def looks(self) -> tuple[str, str, str, str]:
         """(colour, shape, texture, size)."""
         return self.colour, self.shape, self.texture, self.size
@@ -102,7 +107,7 @@ class Scene:
         if kind == "temporal":
             return " and ".join(f"something {m.verb}" for m in self.movers)
         verb = {"static": "", "mixed": " {}"}[kind]
-        clauses = [f"a {m.noun}{verb.format(m.verb)}" for m in self.movers]
+        clauses = [f"{m.phrase}{verb.format(m.verb)}" for m in self.movers]
         return f"{' and '.join(clauses)} on {self.background}"
 
     def reversed(self) -> Scene:
@@ -170,7 +175,8 @@ def vocabulary(names: Names = PLAIN_NAMES) -> tuple[str, ...]:
     """Every word that a caption can hold, sorted."""
     colours, shapes, textures, sizes = names.words()
     said = (*textures[1:], *sizes[1:])
-    phrases = (*colours, *shapes, *said, *BACKGROUNDS, *VERBS, "a", "and", "on", "something")
+    articles = {Mover(colour, SHAPES[0], VERBS[0]).phrase.split()[0] for colour in colours}
+    phrases = (*colours, *shapes, *said, *BACKGROUNDS, *VERBS, *articles, "and", "on", "something")
     return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
 
 

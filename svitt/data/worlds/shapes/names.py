@@ -23,7 +23,7 @@ MORE_COLOURS: dict[str, tuple[int, int, int]] = {
 }
 MORE_SHAPES: tuple[str, ...] = ("cross", "tee", "frame", "arch")
 # The first of each is not said: "a red ring" is plain and large.
-TEXTURES: tuple[str, ...] = ("plain", "striped", "belted", "capped", "checked", "edged")
+TEXTURES: tuple[str, ...] = ("plain", "striped", "belted", "capped", "checked", "rimmed")
 # Word -> side, as a multiple of the world's ``object_size``.
 SIZES: dict[str, float] = {"large": 1.0, "small": 0.6}
 
@@ -66,7 +66,7 @@ def second_tone(texture: str, dx: Floats, dy: Floats, half: tuple[float, float])
         "belted": np.abs(v) < 0.4,
         "capped": upper,
         "checked": middle ^ upper,
-        "edged": np.maximum(u, np.abs(v)) > 0.6,
+        "rimmed": np.maximum(u, np.abs(v)) > 0.6,
     }[texture]
 
 

@@ -76,7 +76,7 @@ def neighbour_caption(scene: Scene, pair: Pair) -> str:
         len(set(pair)) == 2 and max(pair) < len(scene.movers), "pair", pair, "two different named objects"
     )
     first, second = (scene.movers[i] for i in pair)
-    return f"a {first.colour} {first.shape} next to a {second.colour} {second.shape} on {scene.background}"
+    return f"{first.phrase} next to {second.phrase} on {scene.background}"
 
 
 def neighbour_choices(scene: Scene) -> dict[Pair, str]:
@@ -89,5 +89,4 @@ def neighbour_choices(scene: Scene) -> dict[Pair, str]:
 def passing_caption(scene: Scene) -> str:
     """E.g. "a red ring and a blue bar pass each other on sand"."""
     first, second = scene.movers[:2]
-    names = f"a {first.colour} {first.shape} and a {second.colour} {second.shape}"
-    return f"{names} pass each other on {scene.background}"
+    return f"{first.phrase} and {second.phrase} pass each other on {scene.background}"

@@ -50,8 +50,7 @@ def relation_caption(scene: Scene, relation: str) -> str:
     """E.g. "a red ring and a blue bar come together on sand"."""
     require(relation in REVERSED_RELATION, "relation", relation, ", ".join(REVERSED_RELATION))
     first, second = scene.movers[:2]
-    names = f"a {first.colour} {first.shape} and a {second.colour} {second.shape}"
-    return f"{names} {relation} on {scene.background}"
+    return f"{first.phrase} and {second.phrase} {relation} on {scene.background}"
 
 
 def swapped_clauses(scene: Scene, kind: str = "mixed") -> Scene | None:

@@ -188,12 +188,20 @@ def test_several_objects_with_rich_names() -> None:
 
 
 def test_a_manifest_can_list_a_mover_and_read_it_back() -> None:
-    plain, rich = Mover("red", "ring", "grows"), Mover("mint", "tee", "grows", "edged", "small")
+    plain, rich = Mover("red", "ring", "grows"), Mover("mint", "tee", "grows", "rimmed", "small")
     assert plain.listed() == ["red", "ring", "grows"]
-    assert rich.listed() == ["mint", "tee", "grows", "edged", "small"]
+    assert rich.listed() == ["mint", "tee", "grows", "rimmed", "small"]
     assert [Mover(*m.listed()) for m in (plain, rich)] == [plain, rich]
-    assert Scene((rich,), "sand").caption("mixed") == "a small edged mint tee grows on sand"
+    assert Scene((rich,), "sand").caption("mixed") == "a small rimmed mint tee grows on sand"
     assert Scene((rich,), "sand").caption("temporal") == "something grows"
+    orange = Scene((Mover("orange", "bar", "grows"),), "sand")
+    assert orange.caption("static") == "an orange bar on sand"
+
+
+def test_every_word_of_every_caption_is_in_the_vocabulary() -> None:
+    told = [clip_parameters(SPEC, "train", index).scene for index in range(1500)]
+    words = {word for scene in told for word in f"{scene.caption('mixed')} something".split()}
+    assert words == set(SPEC.vocabulary()) - {"and"}
 
 
 def test_shapes_cover_what_they_should() -> None:

@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from svitt.config import nearest, require
-from svitt.layers import _edge_chunked
+from svitt.layers import _edge_bfloat16, _edge_chunked
 from svitt.layers._edge_dense import masked_edge_attention, oracle_attention
 from svitt.layers._edge_kernel import cls_probabilities, value_dtype
 from svitt.layers.edge_crossover import masked_is_faster
@@ -102,6 +102,8 @@ def _edge_attention(
             from svitt.layers import _edge_triton
 
             out, lse = _edge_triton.forward(*args)
+        elif is_bfloat16(q):
+            out, lse = _edge_bfloat16.forward(*args)
         else:
             out, lse = _edge_chunked.forward(*args), q.new_empty(0, dtype=torch.float32)
         row = cls_probabilities(q, k, table)
@@ -119,12 +121,17 @@ def is_fused(q: Tensor, block_size: int) -> bool:
     return _edge_triton.usable(q, block_size)
 
 
+def is_bfloat16(q: Tensor) -> bool:
+    """Whether it is for the chunks of bfloat16 on the CPU."""
+    return q.device.type == "cpu" and q.dtype == torch.bfloat16
+
+
 @_edge_attention.register_fake
 def _(
     q: Tensor, k: Tensor, v: Tensor, table: Any, codes: Any, blocks: Any, block_size: int, *args: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     row = q.new_empty(q.shape[:3], dtype=torch.promote_types(q.dtype, torch.float32))
-    size = (*q.shape[:2], q.shape[2] - 1) if is_fused(q, block_size) else (0,)
+    size = (*q.shape[:2], q.shape[2] - 1) if is_fused(q, block_size) or is_bfloat16(q) else (0,)
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     return out, row, q.new_empty(size, dtype=torch.float32)
 
@@ -147,7 +154,10 @@ def _edge_attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     with torch.autocast(q.device.type, enabled=False):
         args = q, k, v, table, codes, blocks, block_size, offset, attend_padding
-        if out is None:
+        if is_bfloat16(q) and table is None:
+            some = q, k, v, blocks, block_size, attend_padding
+            grad_q, grad_k, grad_v, grad_table = _edge_bfloat16.backward(grad, lse, *some)
+        elif out is None:
             grad_q, grad_k, grad_v, grad_table = _edge_chunked.backward(grad, *args)
         else:
             from svitt.layers import _edge_triton
@@ -184,7 +194,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     out, _, lse = output
     ctx.mark_non_differentiable(lse)
     # The chunks need no output: they compute all of it anew.
-    ctx.save_for_backward(out if lse.dim() == 3 else None, lse, q, k, v, table, codes, blocks)
+    ctx.save_for_backward(out if is_fused(q, inputs[6]) else None, lse, q, k, v, table, codes, blocks)
 
 
 def _backward(

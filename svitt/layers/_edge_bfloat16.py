@@ -1,8 +1,8 @@
 """Edge-sparse attention of bfloat16 on the CPU: ``_edge_chunked`` without what costs time and gains nothing.
 
 The softmax is in base 2, which PyTorch computes several times faster, and its sums are kept for the backward
-of an attention without bias. With one the gradient of the table is in float32, and ``_edge_chunked`` does it:
-the numbers here are exact to a few 1e-5 where scores go to hundreds.
+of an attention without bias. With one ``_edge_chunked`` does it: the gradient of the table is in float32, and
+where scores are in the hundreds the probabilities here are exact to a few 1e-5 only.
 """
 
 from __future__ import annotations

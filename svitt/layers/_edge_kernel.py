@@ -50,7 +50,7 @@ def bfloat16_operands() -> Iterator[None]:
 
     Those of other threads too: no longer than for one product. A processor without bfloat16 ignores it.
     """
-    matmul = torch.backends.mkldnn.matmul
+    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     with _MODE:
         before = matmul.fp32_precision
         matmul.fp32_precision = "bf16"

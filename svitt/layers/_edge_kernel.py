@@ -86,6 +86,19 @@ class Chunk:
     masked: Tensor | None  # (blocks, L), given where some are masked
 
 
+def cut(
+    batch: int, heads: int, unit: int, gathered: int, blocks: int, group: int, chunk: int
+) -> tuple[int, int, int]:
+    """Samples and heads of a group and blocks of a chunk, of at most ``group`` and ``chunk`` elements if that
+    can be; a sample and head has keys of ``unit`` elements, a block of it gathers ``gathered``."""
+    samples_a_group, heads_a_group = max(1, min(batch, group // (unit * heads))), heads
+    if unit * heads > group:
+        # Not below a third of the heads: the bias rows are worked out anew for every group.
+        heads_a_group = min(heads, max(group // unit, math.ceil(heads / 3)))
+    units = samples_a_group * heads_a_group
+    return samples_a_group, heads_a_group, max(1, min(blocks, chunk // (units * gathered)))
+
+
 class ChunkPlan:
     """The keys of every query block, the bias rows, the cutting in groups and chunks.
 
@@ -132,17 +145,10 @@ class ChunkPlan:
             columns = table.t().to(self.dtype)  # (heads, R), and one column of -inf for masked keys
             self.table = torch.cat([columns, columns.new_full((self.heads, 1), float("-inf"))], dim=1)
         everything = self.batch * self.heads * n * self.dim
-        self._cut(n * self.dim, *((CPU_GROUP, CPU_CHUNK) if on_cpu else (everything, CUDA_CHUNK)))
-
-    def _cut(self, unit: int, group: int, chunk: int) -> None:
-        """Sizes of groups and chunks, for keys of ``unit`` elements a sample and head."""
-        self.samples_a_group = max(1, min(self.batch, group // (unit * self.heads)))
-        self.heads_a_group = self.heads
-        if unit * self.heads > group:
-            # Not below a third of the heads: the bias rows are worked out anew for every group.
-            self.heads_a_group = min(self.heads, max(group // unit, math.ceil(self.heads / 3)))
-        units = self.samples_a_group * self.heads_a_group
-        self.blocks_a_chunk = max(1, min(len(self.rows), chunk // (units * self.keys * self.dim)))
+        sizes = (CPU_GROUP, CPU_CHUNK) if on_cpu else (everything, CUDA_CHUNK)
+        self.samples_a_group, self.heads_a_group, self.blocks_a_chunk = cut(
+            self.batch, self.heads, n * self.dim, self.keys * self.dim, len(self.rows), *sizes
+        )
 
     def groups(self) -> Iterator[Group]:
         """All groups; together they hold every sample and head once."""

@@ -57,9 +57,11 @@ def edge_attention(
     codes (K,) or (B, K).
     backend: "chunked", the kernel; "masked", PyTorch's dense attention under a mask, faster for short
         sequences; "oracle", the same in plain operations, for tests; "auto", the faster one of the first
-        two by a table of measurements (``svitt.layers.edge_crossover``).
+        two by prices that were measured (``svitt.layers.edge_crossover``).
     Returns the output (B, h, 1+K, d) and the attention probabilities of the CLS query (B, h, 1+K) in
-    float32 (float64 for float64 inputs). Differentiable in q, k, v and ``position.table``.
+    float32 (float64 for float64 inputs). Differentiable in q, k, v and ``position.table``. For bfloat16 on
+    the CPU float32 products of the whole process, other threads' too, round their operands to bfloat16
+    while some of its own run (``torch.backends.mkldnn.matmul.fp32_precision``).
     ConfigError for an unknown backend; ValueError for a pattern of another length.
     """
     known = get_args(Backend)

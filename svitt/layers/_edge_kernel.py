@@ -7,7 +7,9 @@ Two levels: *groups* of samples and heads, whose keys and values are copied to c
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +40,28 @@ def value_dtype(q: Tensor) -> torch.dtype:
     return q.dtype if native else torch.float32
 
 
+# The mode below belongs to the process: who sets it has to be the one who takes it back.
+_MODE = threading.Lock()
+
+
+@contextmanager
+def bfloat16_operands() -> Iterator[None]:
+    """float32 products on the CPU round their operands to bfloat16 meanwhile, and still sum in float32.
+
+    Those of other threads too: no longer than for one product. A processor without bfloat16 ignores it.
+    """
+    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    with _MODE:
+        before = matmul.fp32_precision
+        matmul.fp32_precision = "bf16"
+        try:
+            yield
+        finally:
+            matmul.fp32_precision = "none"  # what is set for the backend, or for all
+            if matmul.fp32_precision != before:
+                matmul.fp32_precision = before
+
+
 @dataclass(frozen=True)
 class Group:
     """Some samples and some heads: all heads, or a single sample."""
@@ -60,6 +84,19 @@ class Chunk:
     rows: Tensor  # (blocks * L,) places of the keys
     index: Tensor | None  # (1 or samples, blocks * block length * L) rows of the bias table
     masked: Tensor | None  # (blocks, L), given where some are masked
+
+
+def cut(
+    batch: int, heads: int, unit: int, gathered: int, blocks: int, group: int, chunk: int
+) -> tuple[int, int, int]:
+    """Samples and heads of a group and blocks of a chunk, of at most ``group`` and ``chunk`` elements if that
+    can be; a sample and head has keys of ``unit`` elements, a block of it gathers ``gathered``."""
+    samples_a_group, heads_a_group = max(1, min(batch, group // (unit * heads))), heads
+    if unit * heads > group:
+        # Not below a third of the heads: the bias rows are worked out anew for every group.
+        heads_a_group = min(heads, max(group // unit, math.ceil(heads / 3)))
+    units = samples_a_group * heads_a_group
+    return samples_a_group, heads_a_group, max(1, min(blocks, chunk // (units * gathered)))
 
 
 class ChunkPlan:
@@ -93,10 +130,12 @@ class ChunkPlan:
         self.rows = rows.masked_fill(self.padded, n)
         self.keys = rows.shape[1]
         # Scores, softmax and their gradients are in float32 at least. On the CPU so are the operands: there
-        # a product of bfloat16 comes out rounded to bfloat16. The other products take half operands, as
-        # SDPA's fused kernels do; in the backward of a bias they do not, because SDPA goes to float32 there.
+        # a product of bfloat16 comes out rounded to bfloat16. One of operands that were widened from it
+        # runs under ``exactly``, which loses nothing. The other products take half operands, as SDPA's
+        # fused kernels do; in the backward of a bias they do not, because SDPA goes to float32 there.
         self.dtype = torch.promote_types(q.dtype, torch.float32)
         self.operand_dtype = self.dtype if on_cpu else q.dtype
+        self.widened = on_cpu and q.dtype == torch.bfloat16
         self.value_dtype = value_dtype(q)
         self.gradient_dtype = self.value_dtype if table is None or not on_cpu else self.dtype
         self.codes = None if codes is None else codes.reshape(-1, self.tokens).int()  # (1 or B, K)
@@ -106,17 +145,10 @@ class ChunkPlan:
             columns = table.t().to(self.dtype)  # (heads, R), and one column of -inf for masked keys
             self.table = torch.cat([columns, columns.new_full((self.heads, 1), float("-inf"))], dim=1)
         everything = self.batch * self.heads * n * self.dim
-        self._cut(n * self.dim, *((CPU_GROUP, CPU_CHUNK) if on_cpu else (everything, CUDA_CHUNK)))
-
-    def _cut(self, unit: int, group: int, chunk: int) -> None:
-        """Sizes of groups and chunks, for keys of ``unit`` elements a sample and head."""
-        self.samples_a_group = max(1, min(self.batch, group // (unit * self.heads)))
-        self.heads_a_group = self.heads
-        if unit * self.heads > group:
-            # Not below a third of the heads: the bias rows are worked out anew for every group.
-            self.heads_a_group = min(self.heads, max(group // unit, math.ceil(self.heads / 3)))
-        units = self.samples_a_group * self.heads_a_group
-        self.blocks_a_chunk = max(1, min(len(self.rows), chunk // (units * self.keys * self.dim)))
+        sizes = (CPU_GROUP, CPU_CHUNK) if on_cpu else (everything, CUDA_CHUNK)
+        self.samples_a_group, self.heads_a_group, self.blocks_a_chunk = cut(
+            self.batch, self.heads, n * self.dim, self.keys * self.dim, len(self.rows), *sizes
+        )
 
     def groups(self) -> Iterator[Group]:
         """All groups; together they hold every sample and head once."""
@@ -188,39 +220,60 @@ class ChunkPlan:
         torch.index_select(x, 1, chunk.rows, out=out)
         return out.view(-1, self.keys, self.dim)
 
-    def queries(self, x: Tensor, group: Group, chunk: Chunk) -> Tensor:
-        """Query rows of x (B, h, N, d) -> (units*blocks, block length, d), as an operand."""
+    def queries(self, x: Tensor, group: Group, chunk: Chunk, dtype: torch.dtype | None = None) -> Tensor:
+        """Query rows of x (B, h, N, d) -> (units*blocks, block length, d), as an operand or in ``dtype``."""
         part = x[group.samples, group.heads, chunk.queries]  # (samples, heads, blocks*block length, d)
-        return part.reshape(group.units * chunk.blocks, -1, self.dim).to(self.operand_dtype)
+        return part.reshape(group.units * chunk.blocks, -1, self.dim).to(dtype or self.operand_dtype)
 
-    def probabilities(self, q: Tensor, k: Tensor, group: Group, chunk: Chunk, out: Tensor) -> Tensor:
-        """softmax over the keys of a chunk, (units*blocks, block length, L), written into ``out``."""
-        count, length = q.shape[:2]
-        scores = out[: count * length * self.keys].view(count, length, self.keys)
-        scale = self.dim**-0.5
-        if chunk.index is None or self.table is None:
-            scores.zero_()
-            if chunk.masked is not None:
-                # (units, blocks, block length, L) under (blocks, 1, L)
-                scores.view(-1, chunk.blocks, length, self.keys).masked_fill_(
-                    chunk.masked[:, None], float("-inf")
-                )
+    def view(self, group: Group, chunk: Chunk, length: int, out: Tensor) -> Tensor:
+        """Memory for the scores of a chunk: (units*blocks, ``length`` of a block, L)."""
+        count = group.units * chunk.blocks
+        return out[: count * length * self.keys].view(count, length, self.keys)
+
+    def mask(self, scores: Tensor, chunk: Chunk) -> None:
+        """-inf for masked keys, in place."""
+        if chunk.masked is not None:
+            # (units, blocks, block length, L) under (blocks, 1, L)
+            scores.view(-1, chunk.blocks, scores.shape[1], self.keys).masked_fill_(
+                chunk.masked[:, None], float("-inf")
+            )
+
+    def start(self, group: Group, chunk: Chunk, table: Tensor | None, length: int, out: Tensor) -> Tensor:
+        """What is added to the scores of a chunk, (units*blocks, ``length`` of a block, L), written into
+        ``out``: the bias of ``table`` (heads, R+1), or 0; -inf for masked keys."""
+        scores = self.view(group, chunk, length, out)
+        if chunk.index is None or table is None:
+            self.mask(scores.zero_(), chunk)
         else:
-            table = self.table[group.heads]
+            table = table[group.heads]
             samples = scores.view(-1, table.shape[0], chunk.index.shape[1])  # (samples, heads, pairs)
             for sample, index in zip(samples, chunk.index, strict=False):
                 torch.index_select(table, 1, index, out=sample)
             if len(chunk.index) < len(samples):
                 samples[1:] = samples[0]
+        return scores
+
+    def probabilities(self, q: Tensor, k: Tensor, group: Group, chunk: Chunk, out: Tensor) -> Tensor:
+        """softmax over the keys of a chunk, (units*blocks, block length, L), written into ``out``."""
+        scores = self.start(group, chunk, self.table, q.shape[1], out)
+        scale = self.dim**-0.5
         if q.dtype == self.dtype:
-            scores.baddbmm_(q, k.transpose(1, 2), alpha=scale)
+            with self.exactly():
+                scores.baddbmm_(q, k.transpose(1, 2), alpha=scale)
         else:
             scores.add_(self.product(q, k.transpose(1, 2)), alpha=scale)
         return torch.softmax(scores, dim=-1, out=scores)
 
     def product(self, a: Tensor, b: Tensor) -> Tensor:
         """a b of two batches of matrices, in ``dtype`` of the plan."""
-        return torch.bmm(a, b) if a.dtype == self.dtype else torch.bmm(a, b, out_dtype=self.dtype)
+        if a.dtype != self.dtype:
+            return torch.bmm(a, b, out_dtype=self.dtype)
+        with self.exactly():
+            return torch.bmm(a, b)
+
+    def exactly(self) -> AbstractContextManager[None]:
+        """For products of queries, keys, values and gradients of the output, as operands."""
+        return bfloat16_operands() if self.widened else nullcontext()
 
 
 def cls_probabilities(q: Tensor, k: Tensor, table: Tensor | None) -> Tensor:

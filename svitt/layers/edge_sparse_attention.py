@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from svitt.config import nearest, require
-from svitt.layers import _edge_chunked
+from svitt.layers import _edge_bfloat16, _edge_chunked
 from svitt.layers._edge_dense import masked_edge_attention, oracle_attention
 from svitt.layers._edge_kernel import cls_probabilities, value_dtype
 from svitt.layers.edge_crossover import masked_is_faster
@@ -57,9 +57,11 @@ def edge_attention(
     codes (K,) or (B, K).
     backend: "chunked", the kernel; "masked", PyTorch's dense attention under a mask, faster for short
         sequences; "oracle", the same in plain operations, for tests; "auto", the faster one of the first
-        two by a table of measurements (``svitt.layers.edge_crossover``).
+        two by prices that were measured (``svitt.layers.edge_crossover``).
     Returns the output (B, h, 1+K, d) and the attention probabilities of the CLS query (B, h, 1+K) in
-    float32 (float64 for float64 inputs). Differentiable in q, k, v and ``position.table``.
+    float32 (float64 for float64 inputs). Differentiable in q, k, v and ``position.table``. For bfloat16 on
+    the CPU float32 products of the whole process, other threads' too, round their operands to bfloat16
+    while some of its own run (``torch.backends.mkldnn.matmul.fp32_precision``).
     ConfigError for an unknown backend; ValueError for a pattern of another length.
     """
     known = get_args(Backend)
@@ -102,6 +104,8 @@ def _edge_attention(
             from svitt.layers import _edge_triton
 
             out, lse = _edge_triton.forward(*args)
+        elif is_bfloat16(q):
+            out, lse = _edge_bfloat16.forward(*args)
         else:
             out, lse = _edge_chunked.forward(*args), q.new_empty(0, dtype=torch.float32)
         row = cls_probabilities(q, k, table)
@@ -119,12 +123,17 @@ def is_fused(q: Tensor, block_size: int) -> bool:
     return _edge_triton.usable(q, block_size)
 
 
+def is_bfloat16(q: Tensor) -> bool:
+    """Whether it is for the chunks of bfloat16 on the CPU."""
+    return q.device.type == "cpu" and q.dtype == torch.bfloat16
+
+
 @_edge_attention.register_fake
 def _(
     q: Tensor, k: Tensor, v: Tensor, table: Any, codes: Any, blocks: Any, block_size: int, *args: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     row = q.new_empty(q.shape[:3], dtype=torch.promote_types(q.dtype, torch.float32))
-    size = (*q.shape[:2], q.shape[2] - 1) if is_fused(q, block_size) else (0,)
+    size = (*q.shape[:2], q.shape[2] - 1) if is_fused(q, block_size) or is_bfloat16(q) else (0,)
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     return out, row, q.new_empty(size, dtype=torch.float32)
 
@@ -147,7 +156,10 @@ def _edge_attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     with torch.autocast(q.device.type, enabled=False):
         args = q, k, v, table, codes, blocks, block_size, offset, attend_padding
-        if out is None:
+        if is_bfloat16(q) and table is None:
+            some = q, k, v, blocks, block_size, attend_padding
+            grad_q, grad_k, grad_v, grad_table = _edge_bfloat16.backward(grad, lse, *some)
+        elif out is None:
             grad_q, grad_k, grad_v, grad_table = _edge_chunked.backward(grad, *args)
         else:
             from svitt.layers import _edge_triton
@@ -184,7 +196,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     out, _, lse = output
     ctx.mark_non_differentiable(lse)
     # The chunks need no output: they compute all of it anew.
-    ctx.save_for_backward(out if lse.dim() == 3 else None, lse, q, k, v, table, codes, blocks)
+    ctx.save_for_backward(out if is_fused(q, inputs[6]) else None, lse, q, k, v, table, codes, blocks)
 
 
 def _backward(

@@ -1,126 +1,163 @@
-"""Measures up to which length a mask beats the kernel of edge-sparse attention: the table of
-``svitt.layers.edge_crossover``. ``python -m svitt.profiling.edge_crossover`` prints it, with its regret:
-how much slower its choice is than the better one of both, over all that was measured.
+"""Measures when a mask beats the kernel of edge-sparse attention, and writes ``svitt.layers._edge_costs``.
+
+``python -m svitt.profiling.edge_crossover`` says its price, measures (a file begun is gone on with), fits the
+prices of ``svitt.layers.edge_crossover`` and prints the regret of its choices: how much slower they are than
+the better way, where the prices were fitted, and on sizes held out.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from statistics import mean
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
-import torch
+import numpy as np
+from scipy.optimize import nnls
+from tqdm import tqdm
 
-from svitt.layers.edge_crossover import size_class
-from svitt.layers.edge_sparse_attention import Backend, edge_attention
-from svitt.layers.edges import EdgeSparsity, fixed_edges
-from svitt.layers.relative_position import Grid, RelativePosition, code_offset, position_codes, table_rows
-from svitt.profiling.benchmark import Clock, interleave, threads
+from svitt.layers.edge_crossover import Call, seconds
+from svitt.profiling.benchmark import machine, matmul_peak, threads
+from svitt.profiling.edge_times import DTYPES, Case, Times, TimesFile, draw_cases, measure
 
-# Grids of tokens: one to four frames, whole and small images.
-SMALL, LARGE = (7, 7), (14, 14)
-GRIDS = ((1, 5, 5), *((n, *SMALL) for n in (1, 2, 3, 5, 6, 10)), *((n, *LARGE) for n in (1, 2, 3, 4)))
-WAYS: tuple[Backend, Backend] = ("masked", "chunked")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Seconds of both ways for sequences of ``tokens``, CLS included."""
-
-    tokens: int
-    batch: int
-    heads: int
-    masked: float
-    chunked: float
-
-    def regret(self, up_to: int) -> float:
-        """How much slower the choice is than the better way: 0.1 is 10%."""
-        taken = self.masked if self.tokens <= up_to else self.chunked
-        return taken / min(self.masked, self.chunked) - 1
+Kind = tuple[str, bool, bool]  # dtype, bias, training
+Prices = tuple[tuple[float, ...], tuple[float, ...]]
+TIMES, COSTS_FILE = Path("data", "edge_times.jsonl"), Path("svitt", "layers", "_edge_costs.py")
+TERMS = (Call.masked_terms, Call.chunked_terms)
 
 
-def measure(
-    dtype: torch.dtype,
-    bias: bool,
-    training: bool,
-    edges: EdgeSparsity,
-    sizes: Sequence[tuple[int, int]] = ((1, 3), (1, 12), (8, 3), (8, 12)),
-    device: str = "cpu",
-    repeats: int = 7,
-) -> list[Measured]:
-    """Both ways on all grids; ``sizes`` are pairs of a batch and a number of heads (of 64 channels)."""
+def fit(times: Sequence[Times]) -> Prices:
+    """Prices of both ways, none negative, by least squares of the relative error."""
     found = []
-    clock: Clock = "cpu" if device == "cpu" else "wall"
-    for grid, (batch, heads) in itertools.product(sorted(GRIDS, key=math.prod), sizes):
-        run = _step(grid, batch, heads, dtype, bias, training, edges, device)
-        times = interleave({way: partial(run, way) for way in WAYS}, repeats, 2, device, clock)
-        tokens = 1 + math.prod(grid)
-        found.append(Measured(tokens, batch, heads, times["masked"].lower, times["chunked"].lower))
-    return found
+    for terms, taken in zip(TERMS, ([x.masked for x in times], [x.chunked for x in times]), strict=True):
+        rows = np.array([terms(x.case.call()) for x in times], dtype=float) / np.array(taken)[:, None]
+        scale = np.linalg.norm(rows, axis=0)
+        scale[scale == 0] = 1  # terms that are 0 throughout, at no price
+        prices, _ = nnls(rows / scale, np.ones(len(rows)))
+        found.append(tuple(float(f"{x:.4g}") for x in prices / scale))
+    return found[0], found[1]
 
 
-def _step(
-    grid: Grid,
-    batch: int,
-    heads: int,
-    dtype: torch.dtype,
-    bias: bool,
-    training: bool,
-    edges: EdgeSparsity,
-    device: str,
-) -> Callable[[Backend], object]:
-    """One pass by a backend that is still to be named."""
-    tokens, g = math.prod(grid), torch.Generator().manual_seed(0)
-    q, k, v = torch.randn(3, batch, heads, 1 + tokens, 64, generator=g).to(device, dtype).unbind(0)
-    table = torch.randn(table_rows(grid), heads, generator=g).to(device)
-    inputs = [x.requires_grad_(training) for x in ((q, k, v, table) if bias else (q, k, v))]
-    codes = position_codes(grid, device=torch.device(device))
-    position = RelativePosition(table, codes, code_offset(grid)) if bias else None
-    pattern, upstream = fixed_edges(edges, 0, tokens), torch.ones_like(q)
-
-    def run(way: Backend) -> object:
-        out = edge_attention(q, k, v, pattern, position, backend=way)[0]
-        return torch.autograd.grad(out, inputs, upstream) if training else out
-
-    return run
+def takes_mask(case: Case, prices: Prices) -> bool:
+    """The choice."""
+    call = case.call()
+    return seconds(call.masked_terms(), prices[0]) <= seconds(call.chunked_terms(), prices[1])
 
 
-def crossover(found: Sequence[Measured]) -> int:
-    """The length whose choice has the least mean regret, half way to the next that was measured; 0 is never
-    the mask."""
-    lengths = sorted({x.tokens for x in found})
-    best = min([0, *lengths], key=lambda n: mean(x.regret(n) for x in found))
-    longer = [n for n in lengths if n > best][:1] or [best]
-    return round(math.sqrt(best * longer[0]))
+def of_kind(times: Iterable[Times], kind: Kind, held_out: bool) -> list[Times]:
+    """Those that are fitted together, or judged."""
+    return [
+        x for x in times if (x.case.dtype, x.case.bias, x.case.training) == kind and x.held_out == held_out
+    ]
 
 
-def main() -> None:
-    """Prints the table."""
+def fit_all(times: Iterable[Times]) -> dict[Kind, Prices]:
+    """Prices of all kinds, from what is not held out."""
+    times = list(times)
+    kinds = itertools.product(DTYPES, (False, True), (False, True))
+    found = {kind: of_kind(times, kind, held_out=False) for kind in kinds}
+    return {kind: fit(some) for kind, some in found.items() if some}
+
+
+def render(prices: dict[Kind, Prices], header: dict[str, Any]) -> str:
+    """The text of ``svitt.layers._edge_costs``."""
+    where = f"{header['processor']}, {header['threads']} thread, torch {header['torch']}"
+    lines = [
+        '"""Prices of the terms of ``svitt.layers.edge_crossover``, in seconds: of a mask, of the kernel.',
+        "",
+        "Written by ``python -m svitt.profiling.edge_crossover``; not to be edited.",
+        f"Measured on {where}.",
+        '"""',
+        "",
+        "from __future__ import annotations",
+        "",
+        "import torch",
+        "",
+        "Prices = tuple[float, ...]",
+        "# (device, dtype, bias, training)",
+        "COSTS: dict[tuple[str, torch.dtype, bool, bool], tuple[Prices, Prices]] = {",
+    ]
+    for (dtype, bias, training), both in prices.items():
+        lines += [f'    ("{header["kind"]}", torch.{dtype}, {bias}, {training}): (']
+        lines += [f"        {price}," for price in both]
+        lines += ["    ),"]
+    return "\n".join([*lines, "}", ""])
+
+
+def report(times: Sequence[Times], prices: dict[Kind, Prices]) -> list[str]:
+    """Lines on the regret of all kinds, and every held-out choice that is above 5%, beside its noise."""
+    lines, everything = [], list[float]()
+    for kind, price in prices.items():
+        parts = []
+        for held_out in (False, True):
+            some = of_kind(times, kind, held_out)
+            regrets = [x.regret(takes_mask(x.case, price)) for x in some]
+            if regrets:
+                name = "held out" if held_out else "fitted"
+                parts.append(f"{name} {np.mean(regrets):.2%}, at most {max(regrets):.1%}")
+            if held_out:
+                everything += regrets
+                alone = [np.mean([x.regret(way) for x in some]) for way in (True, False)] if some else []
+                parts += [f"{name} alone {x:.0%}" for name, x in zip(("mask", "kernel"), alone, strict=False)]
+                bad = [x for x, regret in zip(some, regrets, strict=True) if regret > 0.05]
+        lines.append(f"{kind[0]:8s} bias {kind[1]!s:5s} training {kind[2]!s:5s} " + "; ".join(parts))
+        lines += [
+            f"    {x.regret(takes_mask(x.case, price)):.1%} with noise of {x.noise:.1%}: {x.case}"
+            for x in bad
+        ]
+    if everything:
+        above = sum(x > 0.05 for x in everything)
+        lines.append(
+            f"held out, all: {np.mean(everything):.2%}, at most {max(everything):.1%}, above 5% "
+            f"{above} of {len(everything)}"
+        )
+    return lines
+
+
+def price_seconds(cases: Iterable[Case], repeats: int, peak: float) -> float:
+    """About what measuring takes. peak: FLOP/s of a matrix product in float32."""
+    pairs = [(c.call(), 3.5 if c.training else 1.0) for c in cases]
+    flops = sum(f * 4 * c.batch * c.heads * c.dim * (1 + c.tokens) ** 2 for c, f in pairs)
+    return (repeats + 2) * (2 * flops / (0.2 * peak) + 2e-3 * len(pairs))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measures, writes and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=7)
-    args = parser.parse_args()
+    parser.add_argument("--visits", type=int, default=2, help="to every case, apart in time")
+    parser.add_argument("--fitted", type=int, default=44, help="sizes that prices are fitted to")
+    parser.add_argument("--held-out", type=int, default=20, help="sizes that choices are judged on")
+    parser.add_argument("--times", type=Path, default=TIMES, help="file of times; gone on with if there")
+    parser.add_argument("--costs", type=Path, default=COSTS_FILE, help="file of prices, written anew")
+    args = parser.parse_args(argv)
     with threads(1):
-        for dtype, bias, training in itertools.product(
-            (torch.float32, torch.bfloat16, torch.float16), (False, True), (False, True)
-        ):
-            found = measure(dtype, bias, training, EdgeSparsity(), device=args.device, repeats=args.repeats)
-            classes = [[x for x in found if size_class(x.batch, x.heads) == n] for n in range(3)]
-            up_to = tuple(map(crossover, classes))
-            regrets = [x.regret(n) for n, some in zip(up_to, classes, strict=True) for x in some]
-            kernel = mean(x.regret(0) for x in found)
-            print(
-                f'("{args.device}", {dtype}, {bias}, {training}): {up_to},  '
-                f"# regret {mean(regrets):.1%}, at most {max(regrets):.1%}; the kernel alone {kernel:.1%}",
-                flush=True,
-            )
-            for x in found:
-                ratio = x.chunked / x.masked
-                print(f"#   {x.tokens:5d} tokens, batch {x.batch}, {x.heads:2d} heads: {ratio:.2f}")
+        sizes = {"repeats": args.repeats, "fitted": args.fitted, "held_out": args.held_out}
+        file = TimesFile(args.times, {**machine(args.device), "kind": args.device, **sizes})
+        cases = [(c, False) for c in draw_cases(0, args.fitted)]
+        cases += [(c, True) for c in draw_cases(1, args.held_out)]
+        done = Counter((x.case, x.held_out) for x in file.visits)
+        left = []
+        for visit in range(args.visits):  # apart in time: a load of the machine ends
+            some = [x for x in cases if done[x] <= visit]
+            random.Random(visit).shuffle(some)
+            left += some
+        peak = matmul_peak(args.device, clock="cpu" if args.device == "cpu" else "wall")
+        minutes = price_seconds([c for c, _ in left], args.repeats, peak) / 60
+        print(
+            f"{len(left)} of {args.visits * len(cases)} visits left: about {minutes:.0f} minutes", flush=True
+        )
+        for case, held_out in tqdm(left, unit="visit"):
+            file.add(measure(case, held_out, args.repeats, args.device))
+    times = file.times()
+    prices = fit_all(times)
+    assert file.header is not None
+    args.costs.write_text(render(prices, file.header))
+    print("\n".join(report(times, prices)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +18,6 @@ from svitt.layers import edge_crossover
 from svitt.layers.edge_sparse_attention import Backend, edge_attention
 from svitt.layers.edges import EdgePattern, draw_blocks, full_edges, num_blocks
 from svitt.layers.relative_position import RelativePosition, code_offset, position_codes, table_rows
-from svitt.profiling.edge_crossover import Measured, crossover
 
 
 def make_case(
@@ -245,24 +243,13 @@ def test_the_operator_passes_pytorchs_own_checks() -> None:
     torch.library.opcheck(torch.ops.svitt.edge_attention.default, args)
 
 
-def test_auto_takes_the_mask_up_to_the_measured_length(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backend", ["masked", "chunked"])
+def test_auto_takes_the_cheaper_way(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     case = make_case(dtype=torch.float32)
-    q, pattern = case[0][0], case[1]
-    keys = 1 + pattern.blocks.shape[1] * pattern.block_size
-    length = math.ceil(q.shape[2] * (edge_crossover.KEYS / keys) ** 0.5)  # of the table's edges
-    for up_to, backend in ((length, "masked"), (length - 1, "chunked")):
-        table = {("cpu", q.dtype, True, True): (up_to, 10**6 - up_to, 0)}  # two samples, two heads: few
-        monkeypatch.setattr(edge_crossover, "MASKED_UP_TO", table)
-        assert all(torch.equal(a, b) for a, b in zip(run(case, "auto"), run(case, backend), strict=True))
-    assert not edge_crossover.masked_is_faster(q.detach().double(), q, q, pattern, None)  # not measured
-
-
-def test_the_crossovers_are_those_of_the_least_regret() -> None:
-    found = [Measured(100, 1, 1, 1.0, 2.0), Measured(200, 1, 1, 1.0, 1.1), Measured(300, 1, 1, 3.0, 1.0)]
-    assert crossover(found) == 245  # the geometric mean of 200 and 300
-    assert [x.regret(200) for x in found] == [0, 0, 0]
-    assert found[2].regret(300) == pytest.approx(2)
-    assert crossover(found[2:]) == 0
+    free, dear = ((price,) + (0.0,) * 7 for price in (0.0, 1.0))
+    prices = (free, (*dear, 0.0, 0.0)) if backend == "masked" else (dear, (*free, 0.0, 0.0))
+    monkeypatch.setattr(edge_crossover, "COSTS", {("cpu", torch.float32, True, True): prices})
+    assert all(torch.equal(a, b) for a, b in zip(run(case, "auto"), run(case, backend), strict=True))
 
 
 def test_an_unknown_backend_is_refused() -> None:

@@ -21,7 +21,7 @@ GREEN: Colour = (2, 158, 115)
 def tinted(
     frames: Frames, labels: npt.NDArray[np.integer], colours: Mapping[int, Colour], strength: float = 0.65
 ) -> Frames:
-    """``frames`` (T, H, W, 3) in grey, and in a colour where ``labels`` (T, H, W) has a number of ``colours``.
+    """``frames`` (T, H, W, 3) in grey, coloured where ``labels`` (T, H, W) has a number of ``colours``.
 
     strength: how much of the colour is the label's; the rest is the frame's own brightness. Returns a copy.
     Errors: ConfigError for labels of another size.

@@ -26,6 +26,7 @@ from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.one_object_model import Variant, probe_texts
 from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.tiny_models import (
+    DualTraining,
     WorldData,
     dual_encoder_config,
     embed_clips,
@@ -113,7 +114,7 @@ def trained_on(
         depth=settings.depth,
         num_heads=settings.num_heads,
     )
-    return trained_dual_encoder(
+    how = DualTraining(
         data,
         dual_encoder_config(video, data, frames=variant.frames),
         TrainConfig(
@@ -128,9 +129,8 @@ def trained_on(
         clip_frames=variant.num_frames or settings.num_frames,
         key={"dial": variant.dial},
         seed=seed,
-        device=device,
-        workspace=workspace,
     )
+    return trained_dual_encoder(how, device, workspace)
 
 
 def keep_probed(

@@ -19,7 +19,8 @@ import numpy as np
 from scipy.optimize import nnls
 from tqdm import tqdm
 
-from svitt.layers.edge_crossover import Call, seconds
+from svitt.layers._edge_call import Call
+from svitt.layers.edge_crossover import seconds
 from svitt.profiling.benchmark import machine, matmul_peak, threads
 from svitt.profiling.edge_times import DTYPES, Case, Times, TimesFile, draw_cases, measure
 

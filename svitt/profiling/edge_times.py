@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from svitt.config import require
-from svitt.layers.edge_crossover import Call
+from svitt.layers._edge_call import Call
 from svitt.layers.edge_sparse_attention import Backend, edge_attention
 from svitt.layers.edges import EdgeSparsity, fixed_edges
 from svitt.layers.relative_position import RelativePosition, code_offset, position_codes, table_rows

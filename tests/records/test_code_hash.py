@@ -150,9 +150,9 @@ TABLE: dict[str, tuple[Edit, int | str]] = {
     "swapped vocabularies": (
         both(
             replace(
-                "experiments/shared/tiny_models.py",
-                "grammar import vocabulary",
-                "events import vocabulary",
+                "data/worlds/shapes/spec.py",
+                "grammar import Names, vocabulary",
+                "grammar import Names\nfrom svitt.data.worlds.shapes.events import vocabulary",
             ),
             replace(
                 "data/worlds/shapes/events.py",

@@ -49,7 +49,8 @@ def test_every_kind_has_what_the_interface_asks(name: str) -> None:
     spec = registry.spec_for(name)
     assert kind.name == name and isinstance(spec, kind.spec)
     defaults = {field.name for field in dataclasses.fields(kind.spec)}
-    assert {"seed", "size", "num_frames", "fps", *(f"num_{split}" for split in kind.splits)} <= defaults
+    assert {"seed", "fps", *(f"num_{split}" for split in kind.splits)} <= defaults
+    assert spec.size % 2 == 0 and spec.num_frames > 1
     assert {option.field for option in kind.options} <= defaults
     assert set(kind.shares) <= set(kind.splits[1:])
     assert kind.names("train", 3).keys() == kind.names(kind.splits[-1], 0).keys()

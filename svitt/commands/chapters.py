@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from svitt.batch.grid import Chapter, Job, build_grid, chapter_names, select_chapters
 from svitt.errors import ConfigError
@@ -24,15 +27,38 @@ def load_chapters(book: Path, wanted: Iterable[str]) -> list[Chapter]:
     chapters = []
     for name in select_chapters(chapter_names(book), wanted):
         code = code_hash(entry_point(name)).hash
-        further = {other: _scales(other) for other in record_sets(name) if other != name}
-        chapters.append(Chapter(book / f"{name}.ipynb", code, _scales(name), further))
+        path = book / f"{name}.ipynb"
+        further = {
+            other: _scales(other) for other in record_sets(name) if other != name and makes(path, other)
+        }
+        chapters.append(Chapter(path, code, _scales(name), further))
     return chapters
 
 
 def record_sets(chapter: str) -> list[str]:
-    """The record sets that a chapter's notebook makes, its own first."""
+    """The record sets of a chapter, its own first; its notebook may not make all of them (``makes``)."""
     experiments = importlib.import_module(chapter_package(chapter)).EXPERIMENTS
     return sorted((name for name in experiments if "/" not in name), key=lambda name: (name != chapter, name))
+
+
+def makes(notebook: Path, record_set: str) -> bool:
+    """Whether a notebook imports the experiment of a record set, and so shows and makes it. One that does not
+    can still be run by its name: it is measured before a page tells of it."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join(_python(cell) for cell in cells if cell["cell_type"] == "code")
+    imported = {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    return experiment_module(record_set) in imported
+
+
+def _python(cell: Mapping[str, Any]) -> str:
+    """A cell's source without the lines that are IPython's own."""
+    lines = "".join(cell["source"]).split("\n")
+    return "\n".join(line for line in lines if not line.startswith(("%", "!")))
 
 
 def further_set(book: Path, wanted: str) -> str | None:

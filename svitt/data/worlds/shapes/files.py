@@ -57,7 +57,7 @@ def clip_facts(spec: WorldSpec, place: Place) -> dict[str, Any]:
     parameters = clip_parameters(spec, place.split, place.index)
     scene = parameters.scene
     return {
-        "movers": [[m.colour, m.shape, m.verb] for m in scene.movers],
+        "movers": [m.listed() for m in scene.movers],
         "background": scene.background,
         "captions": {kind: scene.caption(kind) for kind in get_args(CaptionKind)},
         "caption_threshold": parameters.caption_threshold,

@@ -18,7 +18,7 @@ from svitt.data.worlds.shapes.grammar import REVERSED_VERB, VERBS
 from svitt.data.worlds.shapes.names import TEXTURES
 from svitt.data.worlds.shapes.render import render
 from svitt.data.worlds.shapes.scene import ClipParameters, WorldSpec, clip_parameters, log_uniform
-from svitt.data.worlds.shapes.world import make_world
+from svitt.data.worlds.shapes.world import load_world, make_world
 from svitt.errors import ConfigError
 
 ALPHA = 1e-3  # of fixed seeds, as in test_scene.py
@@ -296,3 +296,14 @@ def test_a_clip_whose_events_go_by_frames_is_not_drawn_at_another_number_of_fram
 def test_every_verb_is_as_likely_with_all_dials() -> None:
     verbs = [p.scene.movers[0].verb for p in drawn_with(ALL)]
     assert stats.chisquare([verbs.count(verb) for verb in VERBS]).pvalue > ALPHA
+
+
+def test_a_world_with_every_dial_on_is_made_and_read_back(tmp_path: Path) -> None:
+    dials = {"event_frames": (2, 12), "distractor_contrast": 0.8, "camera_jitter": 0.03}
+    spec = WorldSpec(5, num_train=6, num_validation=1, num_test=3, num_heldout=3, **NAMED, **dials)
+    world = make_world(spec, tmp_path / "rich", workers=1, progress=False)
+    again = load_world(tmp_path / "rich", check="full")
+    assert again.digest == world.digest and again.spec == spec
+    said = {m.texture for clip in again for m in clip.scene.movers}
+    assert said - {"plain"}, "not one texture in 13 clips"
+    assert [clip.caption("mixed") for clip in again] == [clip.caption("mixed") for clip in world]

@@ -5,5 +5,6 @@ EXPERIMENTS = {
     "01_frame_shuffle": "experiment:measure",
     "01_frame_shuffle_dial": "order_dial:measure",
     "01_frame_shuffle_dial_tuning": "order_dial_tuning:measure",
+    "01_frame_shuffle_robot": "robot:measure",
     "01_frame_shuffle/paper": "real_models",
 }

@@ -72,7 +72,12 @@ ALLOWED: dict[str, dict[str, str]] = {
     },
     "05_efficiency": {
         "the 70% of the patches": "keep rate",
+        "at keep rate .7 after layers": "setting of the bench",
         "keeping 70%": "keep rate",
+    },
+    "your_data": {
+        "of 600 s": "length of EgoVLP's chunks",
+        "of 300 s": "length of LaViLa's chunks",
     },
     "06_retrieval_qa": {
         "the .7 of the patches": "keep rate",

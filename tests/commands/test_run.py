@@ -26,7 +26,8 @@ CPU = ROOT / "data" / "results" / "cpu"
 @pytest.fixture
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[Job]]:
     """A workspace with the committed records of chapters 4 and 7; nothing is run, the jobs are noted."""
-    for name in ("04_node_sparsity", "04_node_sparsity_movers", "07_curriculum", "07_curriculum_tuning"):
+    fourth = ("04_node_sparsity", "04_node_sparsity_movers", "04_node_sparsity_merging")
+    for name in (*fourth, "07_curriculum", "07_curriculum_tuning"):
         shutil.copytree(CPU / name, tmp_path / "results" / "cpu" / name)
     shutil.copytree(CPU.parent / "code", tmp_path / "results" / "code")
     jobs: list[Job] = []
@@ -70,12 +71,14 @@ def test_a_chapter_records_its_further_sets_with_its_seed_or_with_their_own() ->
 def test_rerun_gives_up_the_records_of_every_set_of_a_chapter(copied: tuple[Path, list[Job]]) -> None:
     out, jobs = copied
     assert main(["run", "04", "--scale", "cpu", "--seeds", "3", "--rerun", "--out", str(out)]) == 0
-    assert left(out, "04_node_sparsity") == left(out, "04_node_sparsity_movers") == [0, 1, 2, 4]
+    for more in ("", "_movers", "_merging"):
+        assert left(out, f"04_node_sparsity{more}") == [0, 1, 2, 4]
     assert main(["run", "07", "--scale", "cpu", "--seeds", "0", "--rerun", "--out", str(out)]) == 0
     assert left(out, "07_curriculum") == [1, 2, 3, 4] and left(out, "07_curriculum_tuning") == []
     given_up = [(line.record_set, line.seed) for line in read_attempts(out / "results")]
     assert given_up == [
         ("04_node_sparsity", 3),
+        ("04_node_sparsity_merging", 3),
         ("04_node_sparsity_movers", 3),
         ("07_curriculum", 0),
         ("07_curriculum_tuning", 1000),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,17 +86,3 @@ class EgoSampler:
         distance = np.abs(self.moments.second[beside] - self.moments.second[clip])
         near = beside[distance <= self.within]
         return int(rng.choice(near)) if len(near) else int(beside[distance.argmin()])
-
-
-def neighbour_shares(sampler: EgoSampler, steps: Sequence[int]) -> dict[str, float]:
-    """Of the neighbours in these steps the share from the anchor's video, of those the share within reach."""
-    require(sampler.same_video, "same_video", sampler.same_video, "True: without it there are no neighbours")
-    beside, near, total = 0, 0, 0
-    for step in steps:
-        first, second = np.split(sampler(step), 2)
-        same = sampler.moments.video[first] == sampler.moments.video[second]
-        distance = np.abs(sampler.moments.second[first] - sampler.moments.second[second])
-        beside += int(same.sum())
-        near += int((same & (distance <= sampler.within)).sum())
-        total += len(first)
-    return {"same_video": beside / total, "within": near / max(1, beside)}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from svitt.errors import ConfigError
-from svitt.training.ego_batches import EgoSampler, Moments, neighbour_shares
+from svitt.training.ego_batches import EgoSampler, Moments
 
 
 def moments(videos: int = 10, each: int = 6, apart: float = 10.0) -> Moments:
@@ -39,10 +39,6 @@ def test_neighbours_are_of_the_same_video_and_near() -> None:
         reach += np.abs(made.second[anchors] - made.second[neighbours]).tolist()
     # Only where both moments next to it are in the batch already is a neighbour further away.
     assert np.mean(np.array(reach) <= 10) > 0.95 and min(reach) == 10
-    assert neighbour_shares(sampler, range(60)) == {
-        "same_video": 1.0,
-        "within": np.mean(np.array(reach) <= 10),
-    }
 
 
 def test_neighbours_are_drawn_anew() -> None:
@@ -65,7 +61,8 @@ def test_a_lonely_clip_gets_the_nearest_or_any() -> None:
             assert neighbour == 4  # the nearest
         if anchor in (3, 4):
             assert {int(anchor), int(neighbour)} == {3, 4}
-    assert neighbour_shares(sampler, range(60))["same_video"] < 1  # clip 2 is alone in its video
+        if anchor == 2:
+            assert neighbour != 2  # alone in its video: any other, so that the batch keeps its size
 
 
 def test_wrong_calls_are_told() -> None:
@@ -77,5 +74,3 @@ def test_wrong_calls_are_told() -> None:
         EgoSampler(moments(), 4, seed=0, within=0)
     with pytest.raises(ConfigError, match="finite"):
         Moments(np.zeros(2, np.int64), np.array([0.0, np.nan]))
-    with pytest.raises(ConfigError, match="there are no neighbours"):
-        neighbour_shares(EgoSampler(moments(), 4, seed=0, same_video=False), [0])

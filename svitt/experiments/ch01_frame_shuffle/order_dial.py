@@ -15,65 +15,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 
 from svitt.data.worlds.shapes.world import WorldSpec
 from svitt.evaluation.frame_order import probe
 from svitt.experiments.base import Measurement
+from svitt.experiments.ch01_frame_shuffle.variants import ORDER_BLIND, ORDERS, Recipe, trained_on
 from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.one_object_model import Variant, probe_texts
 from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.tiny_models import (
-    DualTraining,
     WorldData,
-    dual_encoder_config,
     embed_clips,
-    tiny_video_config,
-    trained_dual_encoder,
     world_data,
 )
 from svitt.models.dual_encoder import DualEncoder
 from svitt.records.workspace import Workspace
-from svitt.training.trainer import TrainConfig
 
 CHAPTER = "01_frame_shuffle_dial"
 TIMED: tuple[str, ...] = ()
 SPLITS = ("heldout", "test")
-ORDERS = ("none", "reverse", "shuffle")
-ORDER_BLIND: Mapping[str, Variant] = {
-    "bag_of_frames": Variant(dial=1.0, num_frames=None, frames="bag"),
-    "single_frame": Variant(dial=1.0, num_frames=1),
-}
+RUNS = "order_dial"  # the kind of its training runs
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Recipe):
     """A scale of the experiment.
 
-    num_*: clips per split. shares: of the training captions that carry a verb; around where models begin to
-    see order, on tuning seed 100 (1,200 steps, held-out split: flip choice .50 at a share of .2, .64 at .5).
-    steps: of training, the same for every share. The rest as in ``one_object_model.Settings``.
+    num_*: clips per split. shares: of the training captions that carry a verb, around where models began to
+    see order on an exploratory seed. pool_size: clips of a retrieval pool.
     """
 
     seeds: tuple[int, ...]
     num_train: int
     num_test: int
     num_heldout: int
-    steps: int
     shares: tuple[float, ...] = (0.0, 0.2, 0.35, 0.5, 0.7, 1.0)
-    image_size: int = 32
-    num_frames: int = 4
-    width: int = 64
-    depth: int = 3
-    num_heads: int = 2
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    warmup_steps: int = 100
     pool_size: int = 200
-    draws: int = 8
-    mixed_precision: Literal["no", "bf16"] = "no"
 
     def variants(self) -> dict[str, Variant]:
         """By the names of the outcomes; "share_0.2" has a verb in a fifth of its captions."""
@@ -82,10 +61,10 @@ class Settings:
 
 
 SCALES: Mapping[str, Settings] = {
-    "smoke": Settings((0,), 200, 50, 50, 4, batch_size=32, warmup_steps=2, pool_size=25, draws=2),
-    "cpu": Settings(tuple(range(5, 15)), 4000, 1000, 1000, 1200),
+    "smoke": Settings((0,), 200, 50, 50, steps=4, batch_size=32, warmup_steps=2, pool_size=25, draws=2),
+    "cpu": Settings(tuple(range(5, 15)), 4000, 1000, 1000, steps=1200),
     "gpu": Settings(
-        tuple(range(5, 15)), 20000, 2000, 2000, 6000,
+        tuple(range(5, 15)), 20000, 2000, 2000, steps=6000,
         image_size=64, num_frames=16, width=256, depth=8, num_heads=4, batch_size=256,
         learning_rate=1e-3, mixed_precision="bf16",
     ),
@@ -96,41 +75,6 @@ def dial_data(settings: Settings, seed: int, workspace: Workspace) -> WorldData:
     """The world of one seed: one named object, two distractors."""
     spec = WorldSpec(seed, settings.num_train, 0, settings.num_test, settings.num_heldout)
     return world_data(spec, workspace, settings.image_size)
-
-
-def trained_on(
-    variant: Variant,
-    settings: Settings,
-    data: WorldData,
-    seed: int,
-    device: str,
-    workspace: Workspace,
-) -> DualEncoder:
-    """The model of one variant, trained now or found. seed: of the weights and the batches."""
-    video = tiny_video_config(
-        1 if variant.frames == "bag" else (variant.num_frames or settings.num_frames),
-        image_size=settings.image_size,
-        width=settings.width,
-        depth=settings.depth,
-        num_heads=settings.num_heads,
-    )
-    how = DualTraining(
-        data,
-        dual_encoder_config(video, data, frames=variant.frames),
-        TrainConfig(
-            settings.steps,
-            settings.batch_size,
-            settings.learning_rate,
-            warmup_steps=settings.warmup_steps,
-            mixed_precision=settings.mixed_precision,
-        ),
-        data.world.split("train").captions(variant.dial),
-        kind="order_dial",
-        clip_frames=variant.num_frames or settings.num_frames,
-        key={"dial": variant.dial},
-        seed=seed,
-    )
-    return trained_dual_encoder(how, device, workspace)
 
 
 def keep_probed(
@@ -166,7 +110,7 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     data = dial_data(settings, seed, workspace)
     found = Found()
     for name, variant in settings.variants().items():
-        model = trained_on(variant, settings, data, seed, device, workspace)
+        model = trained_on(variant, settings, data, RUNS, seed, device, workspace)
         frames = variant.num_frames or settings.num_frames
         keep_probed(found, name, model, frames, settings, data, device)
     return Measurement(found.values, found.outcomes)

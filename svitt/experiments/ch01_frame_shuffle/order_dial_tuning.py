@@ -19,7 +19,8 @@ from svitt.data.worlds.shapes import reader
 from svitt.data.worlds.shapes.world import Split
 from svitt.experiments.base import Measurement
 from svitt.experiments.ch01_frame_shuffle import order_dial
-from svitt.experiments.ch01_frame_shuffle.order_dial import SPLITS, dial_data, keep_probed, trained_on
+from svitt.experiments.ch01_frame_shuffle.order_dial import RUNS, SPLITS, dial_data, keep_probed
+from svitt.experiments.ch01_frame_shuffle.variants import trained_on
 from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.tiny_models import WorldData
@@ -88,7 +89,7 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
         name = f"share_{share:g}"
         trials[f"again_{name}"] = (dial.variants()[name], dial, seed + _AGAIN)
     for name, (variant, chosen, weights) in trials.items():
-        model = trained_on(variant, chosen, data, weights, device, workspace)
+        model = trained_on(variant, chosen, data, RUNS, weights, device, workspace)
         keep_probed(found, name, model, variant.num_frames or dial.num_frames, dial, data, device)
     keep_readers(found, data, dial.num_frames, dial.pool_size)
     return Measurement(found.values, found.outcomes)

@@ -20,7 +20,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,66 +32,53 @@ from svitt.data.worlds.robot.grammar import ACTIONS, PAIRS, vocabulary
 from svitt.data.worlds.robot.world import RobotClip, RobotSpec, World, load_world, make_world
 from svitt.evaluation.frame_order import ProbeOutcome, ProbeTexts, probe
 from svitt.experiments.base import Measurement
+from svitt.experiments.ch01_frame_shuffle.variants import ORDER_BLIND, ORDERS, Recipe, trained_on
 from svitt.experiments.shared.frame_sampling import shown_indices
 from svitt.experiments.shared.one_object_model import Variant
 from svitt.experiments.shared.result_collector import Found
 from svitt.experiments.shared.tiny_models import (
-    DualTraining,
-    dual_encoder_config,
     embed_clips,
     embed_texts,
-    tiny_video_config,
-    trained_dual_encoder,
 )
 from svitt.models.dual_encoder import DualEncoder
 from svitt.records.workspace import Workspace, project_root
-from svitt.training.trainer import TrainConfig
 
 CHAPTER = "01_frame_shuffle_robot"
 TIMED: tuple[str, ...] = ()
 SPLITS = ("test", "viewpoints")
-ORDERS = ("none", "reverse", "shuffle")
 VARIANTS: Mapping[str, Variant] = {
     "mixed": Variant(dial=1.0, num_frames=None),
     "static": Variant(dial=0.0, num_frames=None),
-    "bag_of_frames": Variant(dial=1.0, num_frames=None, frames="bag"),
-    "single_frame": Variant(dial=1.0, num_frames=1),
+    **ORDER_BLIND,
 }
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Recipe):
     """A scale of the experiment.
 
     num_*: episodes per split, of two clips each; 0 takes the sample that comes with the book, for which no
-    simulator is needed. The rest as in ``one_object_model.Settings``.
+    simulator is needed.
     """
 
     seeds: tuple[int, ...]
     num_train: int
     num_test: int
     num_viewpoints: int
-    steps: int
-    image_size: int = 32
-    num_frames: int = 8
-    width: int = 96
-    depth: int = 4
-    num_heads: int = 4
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    warmup_steps: int = 100
-    draws: int = 8
-    mixed_precision: Literal["no", "bf16"] = "no"
 
 
 SCALES: Mapping[str, Settings] = {
     "smoke": Settings(
-        (0,), 0, 0, 0, 4, num_frames=4, width=32, depth=2, batch_size=16, warmup_steps=1, draws=2
+        (0,), 0, 0, 0, steps=4, width=32, depth=2, num_heads=4,
+        batch_size=16, learning_rate=2e-3, warmup_steps=1, draws=2,
     ),
-    "cpu": Settings(tuple(range(5, 15)), 896, 224, 112, 1050),
+    "cpu": Settings(
+        tuple(range(5, 15)), 896, 224, 112, steps=1050,
+        num_frames=8, width=96, depth=4, num_heads=4, learning_rate=2e-3,
+    ),
     "gpu": Settings(
-        tuple(range(5, 15)), 8000, 1000, 500, 6000,
-        image_size=64, num_frames=16, width=256, depth=8, batch_size=256,
+        tuple(range(5, 15)), 8000, 1000, 500, steps=6000,
+        image_size=64, num_frames=16, width=256, depth=8, num_heads=4, batch_size=256,
         learning_rate=1e-3, mixed_precision="bf16",
     ),
 }  # fmt: skip
@@ -129,38 +115,6 @@ def robot_data(settings: Settings, seed: int, workspace: Workspace) -> RobotData
     )
 
 
-def trained_variant(
-    variant: Variant, settings: Settings, data: RobotData, seed: int, device: str, workspace: Workspace
-) -> DualEncoder:
-    """The model of one variant, trained now or found. seed: of the weights and the batches."""
-    video = tiny_video_config(
-        1 if variant.frames == "bag" else (variant.num_frames or settings.num_frames),
-        image_size=settings.image_size,
-        width=settings.width,
-        depth=settings.depth,
-        num_heads=settings.num_heads,
-    )
-    known = cast(Any, data)  # what a training asks of its data, the robot world's has as well
-    recipe = TrainConfig(
-        settings.steps,
-        settings.batch_size,
-        settings.learning_rate,
-        warmup_steps=settings.warmup_steps,
-        mixed_precision=settings.mixed_precision,
-    )
-    how = DualTraining(
-        known,
-        dual_encoder_config(video, known, frames=variant.frames),
-        recipe,
-        data.world.split("train").captions(variant.dial),
-        kind="robot_order",
-        clip_frames=variant.num_frames or settings.num_frames,
-        key={"dial": variant.dial},
-        seed=seed,
-    )
-    return trained_dual_encoder(how, device, workspace)
-
-
 def probe_texts(model: DualEncoder, data: RobotData, clips: Sequence[RobotClip], device: str) -> ProbeTexts:
     """All 28 captions with a verb, of which one is right for a clip and another tells its undoing."""
     captions = [action.caption("mixed") for action in ACTIONS]
@@ -192,7 +146,7 @@ def measure(settings: Settings, seed: int, device: str, workspace: Workspace) ->
     """Trains every variant of one seed and probes it on both splits."""
     data, found = robot_data(settings, seed, workspace), Found()
     for name, variant in VARIANTS.items():
-        model = trained_variant(variant, settings, data, seed, device, workspace)
+        model = trained_on(variant, settings, data, "robot_order", seed, device, workspace)
         for split in SPLITS:
             records, clips = data.world.split(split), data.clips(split)
             frames = variant.num_frames or settings.num_frames

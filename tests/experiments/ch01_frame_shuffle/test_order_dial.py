@@ -15,7 +15,7 @@ from svitt.experiments.ch01_frame_shuffle.order_dial import ORDERS, SCALES, SPLI
 from tests.experiments.tiny import measured
 
 TINY = Settings(
-    (0,), 40, 20, 16, 2, shares=(0.0, 0.2, 1.0), batch_size=8, warmup_steps=1, pool_size=10, draws=2
+    (0,), 40, 20, 16, steps=2, shares=(0.0, 0.2, 1.0), batch_size=8, warmup_steps=1, pool_size=10, draws=2
 )
 
 

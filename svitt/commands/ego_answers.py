@@ -82,11 +82,7 @@ class Journal:
 
 def read_choices(question: EgoQuestion, videos: ChunkedVideos, num_frames: int) -> list[Frames]:
     """The five clips of a question, (T, H, W, 3) each. Errors: VideoDecodeError."""
-    sampling = Sampling(num_frames)
-    return [
-        videos.read(c.video_uid, c.clip_start, c.clip_end, sampling, duration=c.video_dur)
-        for c in question.choices
-    ]
+    return [videos.of_clip(clip, Sampling(num_frames)) for clip in question.choices]
 
 
 def answer(
